@@ -1,0 +1,72 @@
+# `make` alone lists the targets. Everything is built from this checkout with
+# Go; tools are pinned in go.mod and .tools, a modfile each, and come from the
+# Go module proxy.
+
+GO ?= go
+ADDR ?= 127.0.0.1:4100
+FUZZTIME ?= 30
+TIMEOUT ?= 10m
+
+BUF := $(GO) tool -modfile=.tools/buf.mod buf
+TESTFLAGS := -shuffle=on -timeout=$(TIMEOUT)
+
+# The race detector needs a C compiler.
+RACE = $(if $(shell command -v $$($(GO) env CC)),-race)
+
+.DEFAULT_GOAL := help
+.PHONY: help run generate build test test-real lint format fuzz clean no-race
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
+		printf '  make %-10s  %s\n' "$$name" "$$what"; done
+
+run: generate build ## generate, build and serve the example on 127.0.0.1:4100 until Ctrl-C
+	@echo
+	@echo "The example serves on $(ADDR) until Ctrl-C. From another shell:"
+	@echo "  http://$(ADDR)/internal/help    is its help page"
+	@echo "  go run ./example/echoclient             calls each of its methods"
+	@echo "  (cd test && go tool grpcurl -plaintext -d '{\"message\":\"hi\"}' $(ADDR) echo.v1.EchoService/Echo)"
+	@echo
+	@.tools/foreground .bin/echo -easyops.addr=$(ADDR)
+
+generate: ## generate Go from the .proto files with buf
+	@echo "Generating with buf. Where it is not built yet, that comes first and takes minutes."
+	$(BUF) generate
+
+build: ## build the commands and the example into .bin
+	$(GO) build -o .bin/ ./cmd/... ./example/echo ./example/echoclient
+
+test: no-race ## run the tests that need nothing but Go, with the race detector
+	$(GO) test $(RACE) $(TESTFLAGS) ./...
+	cd test && $(GO) test $(RACE) $(TESTFLAGS) ./...
+
+test-real: no-race ## run the tests with real foreign parts: grpc-js, python, curl, Chromium, a long load
+	.ci/parts
+	cd test && $(GO) test -tags=real -v $(RACE) $(TESTFLAGS) ./...
+
+lint: ## check style, comments, .proto files and the house rules
+	$(GO) tool -modfile=.tools/golangci-lint.mod golangci-lint run ./...
+	cd test && $(GO) tool -modfile=../.tools/golangci-lint.mod golangci-lint run --build-tags=real ./...
+	$(BUF) lint
+	$(BUF) format -d --exit-code
+	$(GO) test -count=1 .
+
+format: ## format the Go and .proto files
+	$(GO) tool -modfile=.tools/golangci-lint.mod golangci-lint fmt
+	cd test && $(GO) tool -modfile=../.tools/golangci-lint.mod golangci-lint fmt
+	$(BUF) format -w
+
+fuzz: ## run each fuzz target for FUZZTIME seconds (30)
+	@$(GO) list ./... | while read -r package; do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME)s $$package || exit 1; \
+		done || exit 1; \
+	done
+
+clean: ## remove what was built
+	rm -rf .bin
+
+no-race:
+	@test -n "$(RACE)" || test -z "$$CI" || { echo "The race detector needs a C compiler: install gcc."; exit 1; }
+	@test -n "$(RACE)" || echo "There is no C compiler: the tests run without the race detector."

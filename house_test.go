@@ -1,0 +1,286 @@
+// Package easyops_test keeps the rules of the repository that no compiler
+// knows: what may import what, what is documented, what must not be in the
+// tree, and that generated code is fresh.
+package easyops_test
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/go-easyops/easyops"
+
+// A forbidden import is one that an arrow of ARCHITECTURE.md does not allow.
+// from and to are paths in the module, or whole import paths outside of it.
+func forbidden(from, to string) (why string) {
+	switch {
+	case under(from, "test") || under(from, "bench"):
+		return ""
+	case under(to, "cmd") || under(to, "example/echo") || under(to, "test") || under(to, "bench"):
+		return "programs and tests are not imported"
+	case under(to, "go.etcd.io") && !under(from, "runtime/registry/etcd"):
+		return "only runtime/registry/etcd imports etcd's client"
+	case under(from, "example"):
+		return unless(to, "users import the face and generated code", "runtime/easyops", "runtime/flags", "runtime/cache", "runtime/auth", "example/gen", "proto")
+	case under(from, "cmd/protoc-gen-easyops") || under(from, "templates"):
+		return unless(to, "the plugin needs no runtime", "cmd/protoc-gen-easyops", "templates", "proto")
+	case under(from, "proto"):
+		return unless(to, "generated options need no other package", "proto")
+	case under(from, "runtime"):
+		return forbiddenInRuntime(from, to)
+	}
+	return ""
+}
+
+func forbiddenInRuntime(from, to string) string {
+	row := path.Join("runtime", folder(from, 1))
+	switch row {
+	case "runtime/easyops":
+		return unless(to, "the face imports the row under it", "runtime")
+	case "runtime/easyopstest":
+		return unless(to, "the test server imports the runtime", "runtime")
+	case "runtime/auth":
+		return unless(to, "auth imports the options and what all may", "runtime/auth", "proto", "runtime/flags", "runtime/cache", "runtime/metrics")
+	case "runtime/routing", "runtime/status":
+		return unless(to, "it imports registry and what all may", row, "runtime/registry", "runtime/flags", "runtime/cache", "runtime/metrics")
+	}
+	return unless(to, "packages of the row do not import each other", row, "runtime/flags", "runtime/cache", "runtime/metrics")
+}
+
+// unless returns why if to lies in this module and under none of allowed.
+func unless(to, why string, allowed ...string) string {
+	first := folder(to, 0)
+	ours := slices.Contains([]string{"cmd", "templates", "runtime", "proto", "example", "test", "bench"}, first)
+	if !ours || slices.ContainsFunc(allowed, func(a string) bool { return under(to, a) }) {
+		return ""
+	}
+	return why
+}
+
+func under(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
+
+// folder returns the i-th element of a path, or "".
+func folder(p string, i int) string {
+	if elems := strings.Split(p, "/"); i < len(elems) {
+		return elems[i]
+	}
+	return ""
+}
+
+func TestForbidden(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		want     bool
+	}{
+		{"runtime/easyops", "runtime/port", false},
+		{"runtime/easyops", "templates", true},
+		{"runtime/port", "runtime/registry", true},
+		{"runtime/port", "runtime/easyops", true},
+		{"runtime/port", "runtime/metrics", false},
+		{"runtime/status", "runtime/registry", false},
+		{"runtime/status", "runtime/routing", true},
+		{"runtime/routing", "runtime/registry/local", false},
+		{"runtime/registry/local", "runtime/registry", false},
+		{"runtime/registry", "runtime/routing", true},
+		{"runtime/auth", "proto/easyops/v1", false},
+		{"runtime/port", "proto/easyops/v1", true},
+		{"runtime/easyops", "runtime/easyopsx", false},
+		{"templates", "runtime/easyops", true},
+		{"cmd/protoc-gen-easyops", "templates", false},
+		{"cmd/protoc-gen-easyops", "runtime/auth", true},
+		{"cmd/easyops", "runtime/registry", false},
+		{"example/gen/echo/v1", "runtime/easyops", false},
+		{"example/gen/echo/v1", "runtime/port", true},
+		{"proto/easyops/v1", "runtime/auth", true},
+		{"runtime/registry", "go.etcd.io/etcd/client/v3", true},
+		{"runtime/registry/etcd", "go.etcd.io/etcd/client/v3", false},
+		{"runtime/status", "example/echo", true},
+	} {
+		if why := forbidden(c.from, c.to); (why != "") != c.want {
+			t.Errorf("%s -> %s: forbidden for %q, want forbidden: %v", c.from, c.to, why, c.want)
+		}
+	}
+}
+
+func TestImports(t *testing.T) {
+	for _, f := range goFiles(t) {
+		if strings.HasSuffix(f.path, "_test.go") {
+			continue
+		}
+		for _, imp := range f.syntax.Imports {
+			to := strings.TrimPrefix(strings.Trim(imp.Path.Value, `"`), module+"/")
+			if why := forbidden(path.Dir(f.path), to); why != "" {
+				t.Errorf("%s imports %s: %s", f.path, to, why)
+			}
+		}
+	}
+}
+
+// TestDependencies looks at what is linked in the end, through packages of
+// others as well.
+func TestDependencies(t *testing.T) {
+	for _, c := range []struct {
+		dir     string
+		not     []string
+		because string
+	}{
+		{"cmd/protoc-gen-easyops", []string{"google.golang.org/grpc", module + "/runtime"}, "the plugin needs neither gRPC nor the runtime"},
+		{"runtime/registry", []string{"google.golang.org/grpc"}, "the registry knows no gRPC"},
+		{"runtime/registry/local", []string{"google.golang.org/grpc"}, "the registry knows no gRPC"},
+		{"runtime/easyops", []string{"go.etcd.io", "testing"}, "every server would link it"},
+	} {
+		out, err := exec.Command("go", "list", "-deps", "./"+c.dir).Output()
+		if err != nil {
+			t.Errorf("go list %s: %v: %s", c.dir, err, stderr(err))
+			continue
+		}
+		for _, dep := range strings.Fields(string(out)) {
+			if slices.ContainsFunc(c.not, func(not string) bool { return under(dep, not) }) {
+				t.Errorf("%s links %s, but %s", c.dir, dep, c.because)
+			}
+		}
+	}
+}
+
+// TestPackageDocs wants one doc comment for each package, in one file.
+// Packages of generated code have none, their generators write none.
+func TestPackageDocs(t *testing.T) {
+	type pkg struct {
+		files, documented []string
+	}
+	packages := map[string]*pkg{}
+	for _, f := range goFiles(t) {
+		if ast.IsGenerated(f.syntax) {
+			continue
+		}
+		key := path.Dir(f.path) + " " + f.syntax.Name.Name
+		p := packages[key]
+		if p == nil {
+			p = &pkg{}
+			packages[key] = p
+		}
+		p.files = append(p.files, f.path)
+		if f.syntax.Doc != nil {
+			p.documented = append(p.documented, f.path)
+		}
+	}
+	for key, p := range packages {
+		external := strings.HasSuffix(key, "_test") // of a package that has its own
+		switch n := len(p.documented); {
+		case n == 0 && !external:
+			t.Errorf("package %s has no doc comment", key)
+		case n > 1:
+			t.Errorf("package %s has %d doc comments, in %v", key, n, p.documented)
+		}
+	}
+}
+
+// unwanted are the texts that no file of the tree may hold. They are put
+// together here so that this file does not hold them.
+var unwanted = []struct {
+	what string
+	re   *regexp.Regexp
+}{
+	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE ` + `KEY-----`)},
+	{"TLS without verification", regexp.MustCompile(`Insecure` + `SkipVerify`)},
+	{"a path of somebody's machine", regexp.MustCompile(`(^|[\s"'=(:` + "`" + `])/(root|work|Users|home/[a-z]+)/`)},
+	{"an issue that readers cannot see", regexp.MustCompile(`(?i)\bissues? #?\d`)},
+}
+
+func TestUnwanted(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want bool
+	}{
+		{"-----BEGIN EC PRIVATE " + "KEY-----", true},
+		{"-----BEGIN PRIVATE " + "KEY-----", true},
+		{"-----BEGIN CERTIFICATE-----", false},
+		{"tls.Config{Insecure" + "SkipVerify: true}", true},
+		{"see /ro" + "ot/go/pkg", true},
+		{`"/wo` + `rk/main"`, true},
+		{"https://example.org/wo" + "rk/x", false},
+		{"see issue" + " 7", true},
+		{"grpc-go#8480", false},
+	} {
+		if got := findUnwanted([]byte(c.text)); (got != "") != c.want {
+			t.Errorf("%q: found %q, want a find: %v", c.text, got, c.want)
+		}
+	}
+	walk(t, func(name string) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if what := findUnwanted(text); what != "" {
+			t.Errorf("%s holds %s", name, what)
+		}
+	})
+}
+
+func findUnwanted(text []byte) string {
+	for _, u := range unwanted {
+		if at := u.re.FindIndex(text); at != nil {
+			line := bytes.Count(text[:at[0]], []byte("\n")) + 1
+			return fmt.Sprintf("%s in line %d", u.what, line)
+		}
+	}
+	return ""
+}
+
+type goFile struct {
+	path   string
+	syntax *ast.File
+}
+
+// goFiles parses the Go files of the tree. The plugin's test data is not ours
+// to check: it shows what users write.
+func goFiles(t *testing.T) (files []goFile) {
+	t.Helper()
+	walk(t, func(name string) {
+		if !strings.HasSuffix(name, ".go") || strings.Contains(name, "/testdata/") {
+			return
+		}
+		syntax, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		files = append(files, goFile{name, syntax})
+	})
+	if len(files) == 0 {
+		t.Fatal("there are no Go files")
+	}
+	return files
+}
+
+// walk calls visit with the path of each file of the tree that is not built.
+func walk(t *testing.T, visit func(name string)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && slices.Contains([]string{".git", ".bin", "node_modules"}, entry.Name()) {
+			return filepath.SkipDir
+		}
+		if entry.Type().IsRegular() {
+			visit(filepath.ToSlash(name))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

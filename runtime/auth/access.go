@@ -1,0 +1,95 @@
+// Package auth knows who may call: the access rules of .proto files, and where
+// they come from.
+package auth
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	easyopsv1 "github.com/go-easyops/easyops/proto/easyops/v1"
+)
+
+// Allow names the kinds of caller that a rule lets in.
+type Allow int
+
+// The kinds of caller. The zero value is the default of every method that
+// says nothing: deny all who are not authenticated.
+const (
+	Authenticated Allow = iota // a user or a service
+	Users                      // a user
+	Services                   // a service
+	Everyone                   // everyone, without identity too
+)
+
+var allowNames = [...]string{"AUTHENTICATED", "USERS", "SERVICES", "EVERYONE"}
+
+// String returns the name that .proto files use.
+func (a Allow) String() string {
+	if a < 0 || int(a) >= len(allowNames) {
+		return fmt.Sprintf("Allow(%d)", int(a))
+	}
+	return allowNames[a]
+}
+
+// Access is the access rule of a method or an HTTP handler. The zero value
+// lets in every authenticated caller and nobody else.
+type Access struct {
+	Allow    Allow
+	Groups   []string // the user must be in one of them, if there are any
+	Services []string // the calling service must be one of them, if there are any
+}
+
+// String returns the rule as one line for people.
+func (a Access) String() string {
+	s := a.Allow.String()
+	if len(a.Groups) > 0 {
+		s += " groups: " + strings.Join(a.Groups, ", ")
+	}
+	if len(a.Services) > 0 {
+		s += " services: " + strings.Join(a.Services, ", ")
+	}
+	return s
+}
+
+// Rule is what a .proto file says of a method.
+type Rule struct {
+	Access  Access
+	Timeout time.Duration // the deadline where the client sent none or a longer one; 0 is none
+}
+
+// RuleOf returns the rule of a method: its own access rule, else its service's,
+// else the default. It reads the options easyops.v1.method and
+// easyops.v1.service.
+func RuleOf(m protoreflect.MethodDescriptor) Rule {
+	var r Rule
+	own, _ := proto.GetExtension(m.Options(), easyopsv1.E_Method).(*easyopsv1.MethodRules)
+	access := own.GetAccess()
+	if access == nil {
+		all, _ := proto.GetExtension(m.Parent().Options(), easyopsv1.E_Service).(*easyopsv1.ServiceRules)
+		access = all.GetAccess()
+	}
+	r.Access = accessOf(access)
+	if t := own.GetTimeout(); t.IsValid() {
+		r.Timeout = max(0, t.AsDuration())
+	}
+	return r
+}
+
+// accessOf translates the option. What it does not know becomes the default,
+// which lets in nobody without identity.
+func accessOf(a *easyopsv1.Access) Access {
+	access := Access{Groups: a.GetGroups(), Services: a.GetServices()}
+	switch a.GetAllow() {
+	case easyopsv1.Allow_USERS:
+		access.Allow = Users
+	case easyopsv1.Allow_SERVICES:
+		access.Allow = Services
+	case easyopsv1.Allow_EVERYONE:
+		access.Allow = Everyone
+	}
+	return access
+}

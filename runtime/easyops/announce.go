@@ -1,0 +1,87 @@
+package easyops
+
+import (
+	"net"
+
+	"github.com/go-easyops/easyops/runtime/registry"
+)
+
+// announce says what was decided.
+func (s *Server) announce() {
+	attrs := []any{"addr", s.Addr().String(), "services", s.serviceNames(), "mode", s.mode(), "registry", s.cfg.registry, "instance", s.id}
+	if !s.cfg.noStatus {
+		attrs = append(attrs, "help", s.helpURL())
+	}
+	s.log.Info("serving", attrs...)
+	if s.trust == insecure {
+		s.log.Warn("insecure-none: every caller is let in, and nobody is operator")
+	}
+}
+
+// mode describes how far callers are trusted, for the log.
+func (s *Server) mode() string {
+	mode := map[trust]string{standalone: "standalone", insecure: "insecure-none", open: "open to everyone"}[s.trust]
+	if s.tls == nil {
+		return mode + ", plaintext"
+	}
+	return mode + ", TLS"
+}
+
+func (s *Server) helpURL() string {
+	scheme, addr := "http://", s.advertised()
+	if s.tls != nil {
+		scheme = "https://"
+	}
+	if s.statusLis != nil {
+		addr = reachable(s.statusLis.Addr().String())
+	}
+	return scheme + addr + "/internal/help"
+}
+
+func (s *Server) serviceNames() []string {
+	names := make([]string, 0, len(s.services))
+	for _, b := range s.services {
+		names = append(names, b.desc.ServiceName)
+	}
+	return names
+}
+
+// instances are the entries of this server, one a service.
+func (s *Server) instances(health registry.Health) []registry.Instance {
+	kinds := []registry.Kind{registry.KindGRPC}
+	statusAddr := ""
+	if !s.cfg.noStatus {
+		kinds = append(kinds, registry.KindStatus)
+		if s.statusLis != nil {
+			statusAddr = reachable(s.statusLis.Addr().String())
+		}
+	}
+	all := make([]registry.Instance, 0, len(s.services))
+	for _, name := range s.serviceNames() {
+		all = append(all, registry.Instance{
+			ID: s.id, Service: name, Addr: s.advertised(), Kinds: kinds, Health: health,
+			Version: buildVersion(), Tags: s.cfg.tags, Owner: s.cfg.owner,
+			StatusAddr: statusAddr, Started: s.started,
+		})
+	}
+	return all
+}
+
+// advertised returns the address under which others reach the server.
+func (s *Server) advertised() string {
+	if s.cfg.advertise != "" {
+		return s.cfg.advertise
+	}
+	return reachable(s.Addr().String())
+}
+
+// reachable replaces the address of a listener on all interfaces by one that
+// can be connected to. The local registry is read on this machine only, where
+// that is the loopback address.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsUnspecified() {
+		return addr
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}

@@ -1,0 +1,233 @@
+package easyops
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/metrics"
+)
+
+// method is all that is known of a method when it is registered, so that a
+// call looks nothing up.
+type method struct {
+	server  *Server
+	name    string // "echo.v1.EchoService/Echo"
+	access  auth.Access
+	timeout time.Duration
+	stream  bool
+	ours    bool // of the runtime itself, such as health
+	metrics *metrics.Method
+}
+
+// call is one call in flight. It is also the context of its handler, and for a
+// stream the grpc.ServerStream, so that a call costs one allocation.
+type call struct {
+	context.Context
+	grpc.ServerStream // nil for a unary call
+
+	method  *method
+	start   time.Time
+	arrived atomic.Bool // the request of a unary call has been received
+	decode  func(any) error
+	cancel  context.CancelFunc // where the method has a timeout
+
+	// Owned by the shard that the call is listed in.
+	shard      *shard
+	next, prev *call
+	overSince  time.Time // when the context was first seen to have ended
+	ignores    bool      // it ended long ago, and the handler goes on
+}
+
+type callKey struct{}
+
+// Value implements [context.Context].
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// streamCall is a call as the stream that its handler gets.
+type streamCall struct{ call }
+
+// Context implements [grpc.ServerStream].
+func (c *streamCall) Context() context.Context { return &c.call }
+
+func callFrom(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// wrap returns a copy of a service's descriptor whose handlers run the call
+// path. Nothing of a request is decoded before the path lets it through.
+func (s *Server) wrap(desc *grpc.ServiceDesc, ours bool) *grpc.ServiceDesc {
+	rules := rulesOf(desc.ServiceName, ours)
+	wrapped := *desc
+	wrapped.Methods = make([]grpc.MethodDesc, len(desc.Methods))
+	for i, d := range desc.Methods {
+		m := s.method(desc.ServiceName, d.MethodName, rules, ours)
+		wrapped.Methods[i] = grpc.MethodDesc{MethodName: d.MethodName, Handler: m.unary(d.Handler)}
+	}
+	wrapped.Streams = make([]grpc.StreamDesc, len(desc.Streams))
+	for i, d := range desc.Streams {
+		m := s.method(desc.ServiceName, d.StreamName, rules, ours)
+		m.stream = true
+		wrapped.Streams[i] = d
+		wrapped.Streams[i].Handler = m.streaming(d.Handler)
+	}
+	return &wrapped
+}
+
+// unary wraps the handler of a unary method.
+func (m *method) unary(handler grpc.MethodHandler) grpc.MethodHandler {
+	return func(srv any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (reply any, err error) {
+		c := &call{Context: ctx, decode: decode}
+		defer func() { err = c.end(err, recover()) }()
+		if err := m.begin(c); err != nil {
+			return nil, err
+		}
+		return handler(srv, c, c.receive, i)
+	}
+}
+
+// streaming wraps the handler of a streaming method. Where an interceptor has
+// begun the call already, only the handler is left to run.
+func (m *method) streaming(handler grpc.StreamHandler) grpc.StreamHandler {
+	return func(srv any, ss grpc.ServerStream) (err error) {
+		if callFrom(ss.Context()) != nil {
+			return handler(srv, ss)
+		}
+		return m.runStream(srv, ss, handler)
+	}
+}
+
+func (m *method) runStream(srv any, ss grpc.ServerStream, handler grpc.StreamHandler) (err error) {
+	c := &streamCall{call{Context: ss.Context(), ServerStream: ss}}
+	defer func() { err = c.end(err, recover()) }()
+	if err := m.begin(&c.call); err != nil {
+		return err
+	}
+	return handler(srv, c)
+}
+
+// interceptStream is the first stream interceptor where the user brings some:
+// grpc-go runs those before the handler, and identity comes before them.
+func (s *Server) interceptStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	m, ok := s.methods[info.FullMethod[1:]]
+	if !ok {
+		m = s.unknown
+	}
+	return m.runStream(srv, ss, handler)
+}
+
+// refuseUnknown answers the calls of methods that are not registered.
+func (s *Server) refuseUnknown(srv any, ss grpc.ServerStream) error {
+	name, _ := grpc.MethodFromServerStream(ss)
+	return s.unknown.streaming(func(any, grpc.ServerStream) error {
+		return status.Errorf(codes.Unimplemented, "this server has no method %.256q", name)
+	})(srv, ss)
+}
+
+// begin is the way in, the same for every call: count, deadline, bound,
+// admit.
+func (m *method) begin(c *call) error {
+	c.method, c.start = m, time.Now()
+	m.metrics.Started()
+	if m.timeout > 0 {
+		c.Context, c.cancel = context.WithTimeout(c.Context, m.timeout)
+	}
+	if !m.server.calls.add(c) {
+		return errTooManyCalls
+	}
+	return m.server.trust.admit(m.access)
+}
+
+var errTooManyCalls = status.Error(codes.ResourceExhausted, "too many calls in flight: try again later")
+
+// receive decodes the request of a unary call.
+func (c *call) receive(into any) error {
+	err := c.decode(into)
+	c.arrived.Store(true)
+	return err
+}
+
+// end is the way out, the same for every call: recover, count, log.
+func (c *call) end(err error, panicked any) error {
+	m := c.method
+	if panicked != nil {
+		err = m.server.recovered(c, "call", m.name, panicked)
+	}
+	if c.cancel != nil {
+		c.cancel()
+	}
+	m.server.calls.remove(c)
+	elapsed := time.Since(c.start)
+	code := codeOf(err)
+	m.metrics.Done(code, elapsed)
+	if err != nil {
+		for _, f := range m.server.cfg.onError {
+			m.server.guard(c, "WithOnError", func() { f(c, m.name, err) })
+		}
+	}
+	m.server.resets.ended(c, c.Err() == context.Canceled)
+	m.server.access.write(c, code, err, elapsed)
+	return err
+}
+
+// codeOf returns the code that grpc-go sends for a handler's error.
+func codeOf(err error) codes.Code {
+	if err == nil {
+		return codes.OK
+	}
+	if s, ok := status.FromError(err); ok {
+		return s.Code()
+	}
+	return status.FromContextError(err).Code()
+}
+
+// recovered reports a panic and returns the error that stands for it. The
+// caller learns no more than an ID to ask by.
+func (s *Server) recovered(ctx context.Context, where, name string, panicked any) error {
+	id := randomID(4)
+	s.metrics.Panic(where)
+	s.log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("in", name), slog.String("id", id),
+		slog.Any("err", panicked), slog.String("stack", string(debug.Stack())))
+	return status.Errorf(codes.Internal, "internal error %s", id)
+}
+
+// guard runs a function of the user's and recovers its panic.
+func (s *Server) guard(ctx context.Context, name string, f func()) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.recovered(ctx, "callback", name, p)
+		}
+	}()
+	f()
+	return nil
+}
+
+// randomID returns n random bytes as text.
+func randomID(n int) string {
+	b := make([]byte, n)
+	rand.Read(b) // never fails (crypto/rand since Go 1.24)
+	return hex.EncodeToString(b)
+}
+
+func peerOf(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
+		return p.Addr.String()
+	}
+	return "unknown"
+}

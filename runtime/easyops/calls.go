@@ -1,0 +1,165 @@
+package easyops
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// ignoredAfter is how long after its context has ended a handler counts as one
+// that ignores it.
+const ignoredAfter = 10 * time.Second
+
+// calls are the calls in flight. They are listed, so that a stop can end what
+// is left and name it, and so that a request that never arrives is noticed.
+type calls struct {
+	max      int64
+	n        atomic.Int64
+	ignoring atomic.Int64 // handlers that ignore the end of their context
+	shards   [16]shard
+	timeout  time.Duration // for the request of a unary call to arrive
+	log      *slog.Logger
+}
+
+// shard is a part of the calls. Calls choose theirs at random, so that few
+// meet at its lock.
+type shard struct {
+	mu   sync.Mutex
+	head call // the list's two ends
+	_    [64]byte
+}
+
+func newCalls(l Limits, log *slog.Logger) *calls {
+	cs := &calls{max: int64(l.Calls), timeout: l.RequestTimeout, log: log}
+	for i := range cs.shards {
+		h := &cs.shards[i].head
+		h.next, h.prev = h, h
+	}
+	return cs
+}
+
+// add lists a call, unless there are too many.
+func (cs *calls) add(c *call) bool {
+	if cs.n.Add(1) > cs.max {
+		cs.n.Add(-1)
+		return false
+	}
+	c.shard = &cs.shards[rand.Uint32()%uint32(len(cs.shards))]
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
+	h := &c.shard.head
+	c.next, c.prev = h.next, h
+	h.next.prev, h.next = c, c
+	return true
+}
+
+func (cs *calls) remove(c *call) {
+	if c.shard == nil {
+		return
+	}
+	c.shard.mu.Lock()
+	c.prev.next, c.next.prev = c.next, c.prev
+	if c.ignores {
+		cs.ignoring.Add(-1)
+	}
+	c.shard.mu.Unlock()
+	cs.n.Add(-1)
+}
+
+// each calls f for every call in flight. A call does not end while f looks at it.
+func (cs *calls) each(f func(*call)) {
+	for i := range cs.shards {
+		s := &cs.shards[i]
+		s.mu.Lock()
+		for c := s.head.next; c != &s.head; c = c.next {
+			f(c)
+		}
+		s.mu.Unlock()
+	}
+}
+
+// watch looks at the calls once a second until the context ends.
+func (cs *calls) watch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			cs.look(now)
+		}
+	}
+}
+
+// look ends the calls whose request does not arrive, and names the handlers
+// that go on though their call is over.
+func (cs *calls) look(now time.Time) {
+	var silent []*call
+	cs.each(func(c *call) {
+		if !c.method.stream && !c.arrived.Load() && now.Sub(c.start) > cs.timeout {
+			silent = append(silent, c)
+		}
+		cs.notice(c, now)
+	})
+	for _, c := range silent {
+		c.abort(codes.DeadlineExceeded, fmt.Sprintf("the request did not arrive within %v", cs.timeout))
+	}
+}
+
+// notice keeps account of a call whose context has ended.
+func (cs *calls) notice(c *call, now time.Time) {
+	if c.Err() == nil {
+		return
+	}
+	if c.overSince.IsZero() {
+		c.overSince = now
+	}
+	if !c.ignores && now.Sub(c.overSince) > ignoredAfter {
+		c.ignores = true
+		cs.ignoring.Add(1)
+		cs.log.Warn("handler ignores the end of its call", "method", c.method.name, "peer", peerOf(c), "duration", now.Sub(c.start).Round(time.Second))
+	}
+}
+
+// endStreams ends the streams of the methods for which which returns true.
+func (cs *calls) endStreams(which func(*method) bool) {
+	var left []*call
+	cs.each(func(c *call) {
+		if c.method.stream && which(c.method) {
+			left = append(left, c)
+		}
+	})
+	for _, c := range left {
+		c.abort(codes.Unavailable, "server draining")
+	}
+}
+
+// names describes the calls that are left, for the log and for Wait's error.
+func (cs *calls) names() (names []string) {
+	cs.each(func(c *call) {
+		names = append(names, fmt.Sprintf("%s from %s, %v old", c.method.name, peerOf(c), time.Since(c.start).Round(time.Millisecond)))
+	})
+	return names
+}
+
+// abort ends a call with a status while its handler runs. The handler's context
+// ends, and what it returns reaches no one.
+//
+// grpc-go has no call for this. Its stream has the method that it uses itself
+// when a handler returns; where that is missing the handler's context still
+// ends with the connection.
+func (c *call) abort(code codes.Code, msg string) {
+	s, ok := grpc.ServerTransportStreamFromContext(c.Context).(interface{ WriteStatus(*status.Status) error })
+	if ok {
+		_ = s.WriteStatus(status.New(code, msg)) // fails only where the connection is gone
+	}
+}

@@ -1,0 +1,165 @@
+package easyops
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/go-easyops/easyops/runtime/auth"
+)
+
+// config is what options, flags and the environment say together.
+type config struct {
+	given    map[string]bool // settings that an option has set
+	faults   []error
+	flags    *flag.FlagSet
+	isolated bool // neither flags nor environment
+
+	// Settings of servers and clients.
+	registry               string
+	tlsCert, tlsKey, tlsCA string
+	tlsConfig              *tls.Config
+	logger                 *slog.Logger
+	logLevel               *slog.Level
+
+	// Settings of servers.
+	addr, advertise, statusAddr string
+	owner                       string
+	tags                        map[string]string
+	trust                       trust
+	metricsAccess               string
+	drainDelay                  time.Duration
+	streamGrace                 time.Duration
+	shutdownTimeout             time.Duration
+	heapDump                    bool
+
+	ctx         context.Context
+	listener    net.Listener
+	limits      Limits
+	grpcOptions []grpc.ServerOption
+	prometheus  *prometheus.Registry
+	routes      []route
+	unlisted    bool
+	noStatus    bool
+	onReady     []func(*Server)
+	onStop      []hook
+	onError     []func(context.Context, string, error)
+	checks      []*check
+
+	// Settings of clients.
+	target      string
+	dialOptions []grpc.DialOption
+}
+
+// hook is a named function of the user's.
+type hook struct {
+	name string
+	f    func(context.Context) error
+}
+
+// route is an HTTP handler of the user's.
+type route struct {
+	pattern string
+	handler http.Handler
+	access  auth.Access
+}
+
+// unset marks a duration whose default depends on other settings.
+const unset = time.Duration(-1)
+
+func newConfig() *config {
+	return &config{
+		given:           map[string]bool{},
+		flags:           flag.CommandLine,
+		ctx:             context.Background(),
+		registry:        "local",
+		metricsAccess:   "operators",
+		drainDelay:      unset,
+		streamGrace:     5 * time.Second,
+		shutdownTimeout: 25 * time.Second,
+	}
+}
+
+func serverConfig(opts []ServerOption) *config {
+	c := newConfig()
+	for _, o := range opts {
+		if o != nil {
+			o.applyServer(c)
+		}
+	}
+	c.readSettings(func(setting) bool { return true })
+	return c
+}
+
+func clientConfig(opts []DialOption) *config {
+	c := newConfig()
+	for _, o := range opts {
+		if o != nil {
+			o.applyDial(c)
+		}
+	}
+	c.readSettings(func(s setting) bool { return s.client })
+	return c
+}
+
+// fault keeps a wrong setting, so that all are reported at once.
+func (c *config) fault(err error) {
+	if err != nil {
+		c.faults = append(c.faults, err)
+	}
+}
+
+// err returns all faults as one error.
+func (c *config) err() error { return errors.Join(c.faults...) }
+
+// try sets a value that an option gives as text.
+func (c *config) try(option, value string, set func(string) error) {
+	if err := set(value); err != nil {
+		c.fault(fmt.Errorf("%s(%q): %w", option, value, err))
+	}
+}
+
+func (c *config) notNegative(option string, d time.Duration) time.Duration {
+	if d < 0 {
+		c.fault(fmt.Errorf("%s(%v): a duration cannot be negative", option, d))
+	}
+	return d
+}
+
+// log returns the logger with the level applied.
+func (c *config) log() *slog.Logger {
+	l := c.logger
+	if l == nil {
+		l = slog.Default()
+	}
+	if c.logLevel == nil {
+		return l
+	}
+	return slog.New(leveled{l.Handler(), *c.logLevel})
+}
+
+// leveled is a handler with a level of its own, which may be lower than that
+// of the handler below it.
+type leveled struct {
+	slog.Handler
+	level slog.Level
+}
+
+func (h leveled) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+
+func (h leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return leveled{h.Handler.WithAttrs(attrs), h.level}
+}
+
+func (h leveled) WithGroup(name string) slog.Handler {
+	return leveled{h.Handler.WithGroup(name), h.level}
+}

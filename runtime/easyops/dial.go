@@ -1,0 +1,60 @@
+package easyops
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc"
+
+	"github.com/go-easyops/easyops/runtime/registry"
+	_ "github.com/go-easyops/easyops/runtime/registry/local" // the registry where none is named
+	"github.com/go-easyops/easyops/runtime/routing"
+)
+
+// Conn is a connection to a service, whichever instances serve it. It is a
+// [grpc.ClientConnInterface]; calls may be made concurrently. A call for which
+// there is no instance waits for one, 30 s at most, and then fails with
+// UNAVAILABLE. Who dialled closes it.
+type Conn struct {
+	*routing.Conn
+	registry registry.Registry // nil with a target
+}
+
+// Dial returns a connection to the service of the given full name, such as
+// "echo.v1.EchoService". Generated Dial functions call it. It does not wait for
+// an instance; its error names every wrong setting.
+func Dial(service string, opts ...DialOption) (*Conn, error) {
+	c := clientConfig(opts)
+	creds, err := clientCredentials(c)
+	c.fault(err)
+	var reg registry.Registry
+	if c.target == "" {
+		reg, err = registry.Open(c.registry, c.log())
+		c.fault(err)
+		if reg == nil && err == nil {
+			c.fault(errors.New("-easyops.registry or EASYOPS_REGISTRY is none, so nothing can be found: name a registry, or the server by DialTarget"))
+		}
+	}
+	if err := c.err(); err != nil {
+		return nil, fmt.Errorf("easyops: dial %s: %w", service, err)
+	}
+	conn, err := routing.Dial(routing.Config{
+		Service: service, Registry: reg, Target: c.target, Logger: c.log(),
+	}, append([]grpc.DialOption{grpc.WithTransportCredentials(creds)}, c.dialOptions...)...)
+	if err != nil {
+		if reg != nil {
+			err = errors.Join(err, reg.Close())
+		}
+		return nil, fmt.Errorf("easyops: dial %s: %w", service, err)
+	}
+	return &Conn{conn, reg}, nil
+}
+
+// Close ends all calls and connections.
+func (c *Conn) Close() error {
+	err := c.Conn.Close()
+	if c.registry != nil {
+		err = errors.Join(err, c.registry.Close())
+	}
+	return err
+}

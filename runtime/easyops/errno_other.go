@@ -1,0 +1,5 @@
+//go:build !unix
+
+package easyops
+
+func isInUse(error) bool { return false }

@@ -1,0 +1,10 @@
+//go:build unix
+
+package easyops
+
+import (
+	"errors"
+	"syscall"
+)
+
+func isInUse(err error) bool { return errors.Is(err, syscall.EADDRINUSE) }

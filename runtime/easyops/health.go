@@ -1,0 +1,172 @@
+package easyops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	grpchealth "google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/go-easyops/easyops/runtime/registry"
+)
+
+const (
+	healthService = "grpc.health.v1.Health"
+
+	checkEvery   = 5 * time.Second // from the end of a round to the next
+	checkTimeout = 3 * time.Second // for each check
+)
+
+// check is a readiness check of the user's.
+type check struct {
+	hook
+	busy atomic.Bool
+}
+
+// registerHealth adds the gRPC health service, with every service of the user's.
+func (s *Server) registerHealth(r grpc.ServiceRegistrar) {
+	s.health = grpchealth.NewServer()
+	healthpb.RegisterHealthServer(r, s.health)
+	s.setServing(healthpb.HealthCheckResponse_NOT_SERVING)
+}
+
+func (s *Server) setServing(status healthpb.HealthCheckResponse_ServingStatus) {
+	s.health.SetServingStatus("", status)
+	for _, b := range s.services {
+		s.health.SetServingStatus(b.desc.ServiceName, status)
+	}
+}
+
+// beginHealth makes the server ready, at once where there are no checks.
+func (s *Server) beginHealth() {
+	if len(s.cfg.checks) == 0 {
+		s.setState(registry.Ready)
+		return
+	}
+	s.background.Go(s.checkForEver)
+}
+
+// setState moves between the states of health. STOPPING is the last one.
+func (s *Server) setState(to registry.Health) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := s.stateNow()
+	if from == to || from == registry.Stopping {
+		return
+	}
+	s.state.Store(to)
+	s.log.Debug("health", "from", from, "to", to)
+	switch to {
+	case registry.Ready:
+		s.setServing(healthpb.HealthCheckResponse_SERVING)
+		select {
+		case <-s.ready:
+		default:
+			close(s.ready)
+		}
+	case registry.Stopping:
+		s.health.Shutdown()
+		return // the stop tells the registry itself
+	default:
+		s.setServing(healthpb.HealthCheckResponse_NOT_SERVING)
+	}
+	if s.publisher != nil {
+		s.publisher.Set(s.instances(to))
+	}
+}
+
+// checkForEver runs the user's checks, round after round.
+func (s *Server) checkForEver() {
+	for {
+		s.runChecks()
+		select {
+		case <-time.After(checkEvery):
+		case <-s.stopping:
+			return
+		}
+	}
+}
+
+func (s *Server) runChecks() {
+	results := make(map[string]error, len(s.cfg.checks))
+	var mu sync.Mutex
+	var round sync.WaitGroup
+	for _, check := range s.cfg.checks {
+		round.Go(func() {
+			err := s.runCheck(check)
+			mu.Lock()
+			defer mu.Unlock()
+			results[check.name] = err
+		})
+	}
+	round.Wait()
+	s.mu.Lock()
+	before := s.checked
+	s.checked = results
+	s.mu.Unlock()
+	state := registry.Ready
+	for name, err := range results {
+		if err != nil {
+			state = registry.NotReady
+		}
+		if old, known := before[name]; (err != nil) != (old != nil) || !known && err != nil {
+			s.logCheck(name, err)
+		}
+	}
+	s.setState(state)
+}
+
+func (s *Server) logCheck(name string, err error) {
+	if err != nil {
+		s.log.Warn("check fails: the server is not ready", "check", name, "err", err)
+		return
+	}
+	s.log.Info("check passes again", "check", name)
+}
+
+// runCheck runs a check for no longer than its timeout. One that ignores its
+// context is not run again before it has returned.
+func (s *Server) runCheck(check *check) error {
+	if !check.busy.CompareAndSwap(false, true) {
+		return errors.New("an earlier run has not returned yet: the check ignores its context")
+	}
+	ctx, cancel := context.WithTimeout(s.life, checkTimeout)
+	result := make(chan error, 1)
+	s.work.start(func() {
+		defer cancel()
+		defer check.busy.Store(false)
+		var err error
+		if p := s.guard(ctx, "WithCheck "+check.name, func() { err = check.f(ctx) }); p != nil {
+			err = p
+		}
+		result <- err
+	}, "check "+check.name)
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("no answer within %v", checkTimeout)
+	}
+}
+
+var errNotChecked = errors.New("not checked yet")
+
+// checkResults returns the last result of each check.
+func (s *Server) checkResults() map[string]error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	results := maps.Clone(s.checked)
+	if results == nil {
+		results = map[string]error{}
+		for _, check := range s.cfg.checks {
+			results[check.name] = errNotChecked
+		}
+	}
+	return results
+}

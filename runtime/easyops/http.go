@@ -1,0 +1,127 @@
+package easyops
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	grpcstatus "google.golang.org/grpc/status"
+
+	"github.com/go-easyops/easyops/runtime/port"
+	"github.com/go-easyops/easyops/runtime/status"
+)
+
+// checkRoutes looks at the handlers of the user's.
+func (s *Server) checkRoutes() {
+	mux := http.NewServeMux()
+	for _, r := range s.cfg.routes {
+		if r.handler == nil {
+			s.cfg.fault(fmt.Errorf("WithHTTP(%q): the handler is nil", r.pattern))
+			continue
+		}
+		if path := patternPath(r.pattern); status.Reserved(path) {
+			s.cfg.fault(fmt.Errorf("WithHTTP(%q): the path belongs to the status pages: choose one that does not begin with /internal/, /metrics, /livez or /readyz", r.pattern))
+		}
+		s.cfg.fault(tryPattern(mux, r.pattern))
+	}
+}
+
+// patternPath returns the path of a pattern like "GET example.com/path".
+func patternPath(pattern string) string {
+	if _, rest, ok := strings.Cut(pattern, " "); ok {
+		pattern = strings.TrimSpace(rest)
+	}
+	if i := strings.Index(pattern, "/"); i >= 0 {
+		return pattern[i:]
+	}
+	return pattern
+}
+
+// tryPattern turns ServeMux's panic into an error.
+func tryPattern(mux *http.ServeMux, pattern string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("WithHTTP(%q): %v", pattern, p)
+		}
+	}()
+	mux.Handle(pattern, http.NotFoundHandler())
+	return nil
+}
+
+// httpHandler serves the HTTP side of the port.
+func (s *Server) httpHandler() http.Handler {
+	routes, pages := http.NewServeMux(), s.onPort()
+	for _, r := range s.cfg.routes {
+		routes.Handle(r.pattern, s.userHandler(r))
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case port.IsGRPC(r):
+			s.serveGRPC(w, r)
+		case status.Reserved(r.URL.Path) || len(s.cfg.routes) == 0:
+			pages.ServeHTTP(w, r)
+		default:
+			routes.ServeHTTP(w, r)
+		}
+	})
+}
+
+// httpServer makes a server within the limits.
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	l := s.cfg.limits
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: l.HTTPHeader,
+		ReadTimeout:       l.HTTPRead,
+		IdleTimeout:       l.HTTPIdle,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// serveGRPC serves a call that came by net/http's HTTP/2. Such a call may be a
+// stream of any length.
+func (s *Server) serveGRPC(w http.ResponseWriter, r *http.Request) {
+	rc := http.NewResponseController(w)
+	if err := rc.SetReadDeadline(time.Time{}); err != nil {
+		s.log.Debug("read deadline", "err", err)
+	}
+	s.grpc.ServeHTTP(w, r)
+}
+
+// userHandler protects a handler of the user's: its access rule, its panics.
+func (s *Server) userHandler(r route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if err := s.trust.admit(r.access); err != nil {
+			http.Error(w, "this page needs an identity, and this server cannot verify one", http.StatusUnauthorized)
+			return
+		}
+		defer s.recoverHTTP(w, req, r.pattern)
+		r.handler.ServeHTTP(w, req)
+	})
+}
+
+// recoverHTTP answers in place of a handler that panicked, where nothing has
+// been answered yet. http.ErrAbortHandler is meant for net/http.
+func (s *Server) recoverHTTP(w http.ResponseWriter, r *http.Request, name string) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p)
+	}
+	err := s.recovered(r.Context(), "http", name, p)
+	http.Error(w, grpcstatus.Convert(err).Message(), http.StatusInternalServerError)
+}
+
+// serveStatus serves the pages on an address of their own.
+func (s *Server) serveStatus() error {
+	if s.tls != nil {
+		return s.statusHTTP.ServeTLS(s.statusLis, "", "")
+	}
+	return s.statusHTTP.Serve(s.statusLis)
+}

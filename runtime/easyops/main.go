@@ -1,0 +1,54 @@
+package easyops
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Main is the rest of a main function: it serves until SIGTERM or SIGINT, stops
+// in an orderly way, and exits with 0, or with 1 after an error, which it logs.
+// A second signal stops at once.
+func Main(s *Server, err error) {
+	if err := Run(s, err); err != nil {
+		for _, fault := range faults(err) {
+			slog.Error(fault.Error())
+		}
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// Run serves as [Main] does, and returns the error instead of exiting.
+func Run(s *Server, err error) error {
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(signals)
+	select {
+	case sig := <-signals:
+		s.stop("signal: " + sig.String())
+	case <-s.done:
+		return s.Wait()
+	}
+	select {
+	case <-signals:
+		s.log.Warn("second signal: stopping at once")
+		s.cut()
+	case <-s.done:
+	}
+	return s.Wait()
+}
+
+// faults takes a joined error apart, so that each has a line of its own.
+func faults(err error) []error {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		return joined.Unwrap()
+	}
+	return []error{err}
+}

@@ -1,0 +1,266 @@
+package easyops
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"flag"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/go-easyops/easyops/runtime/auth"
+)
+
+// A ServerOption configures a [Server].
+type ServerOption interface{ applyServer(*config) }
+
+// A DialOption configures a [Conn].
+type DialOption interface{ applyDial(*config) }
+
+// An Option configures servers and clients alike. An option wins over its
+// flag, a flag over its environment variable.
+type Option interface {
+	ServerOption
+	DialOption
+}
+
+type (
+	serverOption func(*config)
+	dialOption   func(*config)
+	option       func(*config)
+)
+
+func (o serverOption) applyServer(c *config) { o(c) }
+func (o dialOption) applyDial(c *config)     { o(c) }
+func (o option) applyServer(c *config)       { o(c) }
+func (o option) applyDial(c *config)         { o(c) }
+
+// given is an option in place of a setting: its flag and its environment
+// variable are not read.
+func given(name string, set func(*config)) option {
+	return func(c *config) {
+		c.given[name] = true
+		set(c)
+	}
+}
+
+func givenServer(name string, set func(*config)) ServerOption {
+	return serverOption(given(name, set))
+}
+
+// WithOptions makes one option of several.
+func WithOptions(opts ...Option) Option {
+	return option(func(c *config) {
+		for _, o := range opts {
+			o.applyServer(c)
+		}
+	})
+}
+
+// WithFlags reads the settings from another FlagSet than [flag.CommandLine];
+// [RegisterFlags] prepares it, the program parses it. With nil neither flags
+// nor environment variables are read.
+func WithFlags(fs *flag.FlagSet) Option {
+	return option(func(c *config) { c.flags, c.isolated = fs, fs == nil })
+}
+
+// WithLogger sets the logger. The default is [slog.Default].
+func WithLogger(l *slog.Logger) Option {
+	return option(func(c *config) { c.logger = l })
+}
+
+// WithLogLevel sets the least level that is logged.
+func WithLogLevel(level slog.Level) Option {
+	return given("log-level", func(c *config) { c.logLevel = &level })
+}
+
+// WithRegistry names the registry: "local", "local:DIR" or "none".
+func WithRegistry(url string) Option {
+	return given("registry", func(c *config) { c.registry = url })
+}
+
+// WithTLSFiles names PEM files: a server's certificate and key, and the
+// authorities that peers are verified against ("system" for the system's own).
+// An empty name leaves that part out.
+func WithTLSFiles(cert, key, ca string) Option {
+	return option(func(c *config) {
+		c.given["tls-cert"], c.given["tls-key"], c.given["tls-ca"] = true, true, true
+		c.tlsCert, c.tlsKey, c.tlsCA = cert, key, ca
+	})
+}
+
+// WithTLSConfig sets the TLS configuration as a whole, in place of files. The
+// runtime clones it and sets NextProtos.
+func WithTLSConfig(t *tls.Config) Option {
+	return option(func(c *config) { c.tlsConfig = t })
+}
+
+// WithAddr sets the address to listen on, as host:port. The default is
+// 127.0.0.1:0 standalone, :0 otherwise.
+func WithAddr(addr string) ServerOption {
+	return givenServer("addr", func(c *config) { c.addr = addr })
+}
+
+// WithAdvertise sets the address that the registry lists, as host:port. The
+// default is the listener's.
+func WithAdvertise(addr string) ServerOption {
+	return givenServer("advertise", func(c *config) { c.advertise = addr })
+}
+
+// WithAuth says how callers are authenticated. The only specification that
+// this version knows is "insecure-none": nobody is, and every call is let in.
+func WithAuth(specs ...string) ServerOption {
+	return givenServer("auth", func(c *config) { c.setAuth(specs) })
+}
+
+// WithTags describes the instance by pairs of keys and values; "zone" is one
+// of them.
+func WithTags(pairs ...string) ServerOption {
+	return givenServer("tags", func(c *config) {
+		if len(pairs)%2 != 0 {
+			c.fault(fmt.Errorf("WithTags: %d arguments: pass pairs of keys and values", len(pairs)))
+			return
+		}
+		c.tags = make(map[string]string, len(pairs)/2)
+		for i := 0; i < len(pairs); i += 2 {
+			c.tags[pairs[i]] = pairs[i+1]
+		}
+	})
+}
+
+// WithOwner makes this the personal instance of a developer.
+func WithOwner(id string) ServerOption {
+	return givenServer("owner", func(c *config) { c.owner = id })
+}
+
+// WithStatusAddr moves the status pages to an address of their own, as
+// host:port. The probes answer on both.
+func WithStatusAddr(addr string) ServerOption {
+	return givenServer("status-addr", func(c *config) { c.statusAddr = addr })
+}
+
+// WithMetricsAccess says who may read the metrics: "operators" (the default),
+// "authenticated" or "everyone".
+func WithMetricsAccess(who string) ServerOption {
+	return givenServer("metrics", func(c *config) { c.try("WithMetricsAccess", who, c.setMetrics) })
+}
+
+// WithDrainDelay sets how long a server that was told to stop goes on as
+// before, so that clients can learn of it. The default is 0 standalone and 2 s
+// otherwise.
+func WithDrainDelay(d time.Duration) ServerOption {
+	return givenServer("drain-delay", func(c *config) { c.drainDelay = c.notNegative("WithDrainDelay", d) })
+}
+
+// WithStreamGrace sets how long streams may go on once they were told to end
+// (see [Draining]). The default is 5 s.
+func WithStreamGrace(d time.Duration) ServerOption {
+	return givenServer("stream-grace", func(c *config) { c.streamGrace = c.notNegative("WithStreamGrace", d) })
+}
+
+// WithShutdownTimeout bounds the whole of a shutdown. The default is 25 s.
+func WithShutdownTimeout(d time.Duration) ServerOption {
+	return givenServer("shutdown-timeout", func(c *config) { c.shutdownTimeout = c.notNegative("WithShutdownTimeout", d) })
+}
+
+// WithHeapDump offers full heap dumps, which hold every secret of the process,
+// to operators.
+func WithHeapDump() ServerOption {
+	return givenServer("heap-dump", func(c *config) { c.heapDump = true })
+}
+
+// WithListener serves on a listener of the caller's, which the server closes.
+func WithListener(l net.Listener) ServerOption {
+	return serverOption(func(c *config) { c.listener = l })
+}
+
+// WithContext ties the server to a context: its end is a shutdown.
+func WithContext(ctx context.Context) ServerOption {
+	return serverOption(func(c *config) { c.ctx = ctx })
+}
+
+// WithGRPC passes options on to grpc-go. Interceptors run after identity is
+// known; stream interceptors must be given by grpc.ChainStreamInterceptor.
+// Credentials have no effect.
+func WithGRPC(opts ...grpc.ServerOption) ServerOption {
+	return serverOption(func(c *config) { c.grpcOptions = append(c.grpcOptions, opts...) })
+}
+
+// WithLimits sets the bounds on what clients may use.
+func WithLimits(l Limits) ServerOption {
+	return serverOption(func(c *config) { c.limits = l })
+}
+
+// WithoutRegistration keeps the server out of the registry.
+func WithoutRegistration() ServerOption {
+	return serverOption(func(c *config) { c.unlisted = true })
+}
+
+// WithoutStatus leaves out the status pages, the metrics and gRPC reflection.
+// The probes stay.
+func WithoutStatus() ServerOption {
+	return serverOption(func(c *config) { c.noStatus = true })
+}
+
+// WithOnReady calls f in a goroutine of its own once the server is ready.
+// Several are called one after the other.
+func WithOnReady(f func(*Server)) ServerOption {
+	return serverOption(func(c *config) { c.onReady = append(c.onReady, f) })
+}
+
+// WithOnStop calls f after the last call has ended. Several are called in
+// reverse order; the context ends with the time for the shutdown.
+func WithOnStop(name string, f func(context.Context) error) ServerOption {
+	return serverOption(func(c *config) { c.onStop = append(c.onStop, hook{name, f}) })
+}
+
+// WithOnError calls f for every call that ended with an error, in the call's
+// goroutine. Method is in the form "package.Service/Method".
+func WithOnError(f func(ctx context.Context, method string, err error)) ServerOption {
+	return serverOption(func(c *config) { c.onError = append(c.onError, f) })
+}
+
+// WithCheck makes the readiness of the server depend on f, which is called
+// every few seconds and must return before its context ends. While it returns
+// an error the server is NOT_READY.
+func WithCheck(name string, f func(context.Context) error) ServerOption {
+	return serverOption(func(c *config) { c.checks = append(c.checks, &check{hook: hook{name, f}}) })
+}
+
+// WithHTTP serves an HTTP handler on the gRPC port. The pattern is one of
+// [http.ServeMux]; "/internal/", "/metrics", "/livez" and "/readyz" are taken.
+// Without a rule callers must be authenticated.
+func WithHTTP(pattern string, h http.Handler, access ...auth.Access) ServerOption {
+	return serverOption(func(c *config) {
+		r := route{pattern: pattern, handler: h}
+		if len(access) > 1 {
+			c.fault(fmt.Errorf("WithHTTP(%q): %d access rules: pass one at most", pattern, len(access)))
+		}
+		if len(access) > 0 {
+			r.access = access[0]
+		}
+		c.routes = append(c.routes, r)
+	})
+}
+
+// WithPrometheus collects the server's metrics in a registry of the caller's.
+func WithPrometheus(r *prometheus.Registry) ServerOption {
+	return serverOption(func(c *config) { c.prometheus = r })
+}
+
+// DialTarget names the server by a gRPC target, such as
+// "dns:///echo.example.com:443", in place of the registry.
+func DialTarget(target string) DialOption {
+	return dialOption(func(c *config) { c.target = target })
+}
+
+// DialGRPC passes options on to grpc-go.
+func DialGRPC(opts ...grpc.DialOption) DialOption {
+	return dialOption(func(c *config) { c.dialOptions = append(c.dialOptions, opts...) })
+}

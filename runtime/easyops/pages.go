@@ -1,0 +1,134 @@
+package easyops
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/go-easyops/easyops/runtime/status"
+)
+
+// newPages makes the status API and its handlers.
+func (s *Server) newPages() (err error) {
+	s.pages, err = status.New(status.Config{
+		Name:     s.title(),
+		Logger:   s.log,
+		Operator: s.operator(),
+		Metrics:  s.metricsReader(),
+	})
+	if err != nil {
+		return err
+	}
+	services := s.describe()
+	err = errors.Join(
+		s.pages.HandleHealth(s.healthPage),
+		s.pages.HandleInfo(status.Info{
+			Services: s.serviceNames(), Instance: s.id, RuntimeVersion: runtimeVersion(), Started: s.started,
+		}),
+		s.pages.HandleAPI(func() []status.Service { return services }),
+		s.pages.HandleMetrics(s.metrics.Registry()),
+		s.pages.HandleShutdown(func(who string) { s.stop("asked for by " + who) }),
+		s.pages.HandleDebug(s.cfg.heapDump),
+	)
+	if s.statusLis != nil {
+		s.statusHTTP = s.httpServer(s.pages.Handler())
+		if s.tls != nil {
+			s.statusHTTP.TLSConfig = s.tls.Clone()
+		}
+	}
+	return err
+}
+
+// title is what pages call the server.
+func (s *Server) title() string {
+	if names := s.serviceNames(); len(names) > 0 {
+		return names[0]
+	}
+	return "easyops server"
+}
+
+// operator decides who is operator while nobody can be authenticated.
+func (s *Server) operator() status.Authorizer {
+	switch s.trust {
+	case standalone:
+		return status.LocalOperator()
+	case insecure:
+		return status.NobodyOperator("it runs with -easyops.auth=insecure-none")
+	default:
+		return status.NobodyOperator("it is open to everyone and authenticates nobody")
+	}
+}
+
+func (s *Server) metricsReader() status.Authorizer {
+	if s.cfg.metricsAccess == "everyone" {
+		return status.Anyone
+	}
+	return nil
+}
+
+// onPort serves what the status API has on the gRPC port.
+func (s *Server) onPort() http.Handler {
+	if s.cfg.noStatus || s.statusLis != nil {
+		return s.pages.ProbesHandler()
+	}
+	return s.pages.Handler()
+}
+
+func (s *Server) healthPage(context.Context) status.Health {
+	h := status.Health{State: string(s.stateNow())}
+	results := s.checkResults()
+	for _, name := range slices.Sorted(maps.Keys(results)) {
+		h.Checks = append(h.Checks, status.Check{Name: name, Err: results[name]})
+	}
+	return h
+}
+
+// describe describes every service, from its descriptor where that is linked in.
+func (s *Server) describe() []status.Service {
+	var all []status.Service
+	for _, b := range s.services {
+		all = append(all, s.describeService(b.desc.ServiceName, b.comments, s.grpc.GetServiceInfo()[b.desc.ServiceName]))
+	}
+	for name, info := range s.grpc.GetServiceInfo() {
+		if slices.ContainsFunc(s.services, func(b Service) bool { return b.desc.ServiceName == name }) {
+			continue
+		}
+		d := s.describeService(name, nil, info)
+		d.Infrastructure = true
+		all = append(all, d)
+	}
+	slices.SortStableFunc(all, func(a, b status.Service) int {
+		if a.Infrastructure && b.Infrastructure {
+			return cmp.Compare(a.Name, b.Name)
+		}
+		return 0
+	})
+	return all
+}
+
+func (s *Server) describeService(name string, comments Comments, info grpc.ServiceInfo) status.Service {
+	rule := func(method string) status.Rule {
+		m := s.methods[name+"/"+method]
+		return status.Rule{Access: m.access.String(), Deadline: status.Seconds(m.timeout)}
+	}
+	if d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name)); err == nil {
+		if sd, ok := d.(protoreflect.ServiceDescriptor); ok {
+			return status.Describe(sd, comments, rule)
+		}
+	}
+	d := status.Service{Name: name, Comment: comments[""], Methods: []status.Method{}}
+	for _, m := range info.Methods {
+		d.Methods = append(d.Methods, status.Method{
+			Name: m.Name, Comment: comments[m.Name], Rule: rule(m.Name),
+			Kind: status.KindOf(m.IsClientStream, m.IsServerStream),
+		})
+	}
+	return d
+}

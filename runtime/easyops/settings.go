@@ -1,0 +1,208 @@
+package easyops
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// flagPrefix is before the name of each setting on the command line.
+const flagPrefix = "easyops."
+
+// setting is a value that a flag or an environment variable can give.
+type setting struct {
+	name   string // "drain-delay" is -easyops.drain-delay and EASYOPS_DRAIN_DELAY
+	usage  string // as flag.PrintDefaults shows it; the back-quoted word names the value
+	isBool bool
+	client bool // clients read it too
+	set    func(*config, string) error
+}
+
+func (s setting) flag() string { return flagPrefix + s.name }
+
+func (s setting) env() string {
+	return "EASYOPS_" + strings.ToUpper(strings.ReplaceAll(s.name, "-", "_"))
+}
+
+// settings are all there are, in the order in which documentation lists them.
+var settings = []setting{
+	{name: "addr", usage: "`host:port` to listen on (127.0.0.1:0 standalone, :0 otherwise)", set: text(func(c *config) *string { return &c.addr })},
+	{name: "advertise", usage: "`host:port` that the registry lists (the listener's)", set: text(func(c *config) *string { return &c.advertise })},
+	{name: "registry", usage: "registry `URL`: local, local:DIR or none (local)", client: true, set: text(func(c *config) *string { return &c.registry })},
+	{name: "auth", usage: "how callers are authenticated, comma-separated `specs`; insecure-none lets everyone in", set: (*config).parseAuth},
+	{name: "tls-cert", usage: "`file` with the certificate, PEM", client: true, set: text(func(c *config) *string { return &c.tlsCert })},
+	{name: "tls-key", usage: "`file` with the certificate's key, PEM", client: true, set: text(func(c *config) *string { return &c.tlsKey })},
+	{name: "tls-ca", usage: "`file` with the authorities that peers are verified against, PEM, or system", client: true, set: text(func(c *config) *string { return &c.tlsCA })},
+	{name: "tags", usage: "tags of the instance, `k=v,k=v`; zone is one of them", set: (*config).setTags},
+	{name: "owner", usage: "`ID` of the developer whose personal instance this is", set: text(func(c *config) *string { return &c.owner })},
+	{name: "status-addr", usage: "`host:port` of the status pages (the gRPC port)", set: text(func(c *config) *string { return &c.statusAddr })},
+	{name: "metrics", usage: "`who` may read the metrics: operators, authenticated or everyone (operators)", set: (*config).setMetrics},
+	{name: "drain-delay", usage: "`time` to go on serving once told to stop (0 standalone, 2s otherwise)", set: duration(func(c *config) *time.Duration { return &c.drainDelay })},
+	{name: "stream-grace", usage: "`time` that streams have to end once told to (5s)", set: duration(func(c *config) *time.Duration { return &c.streamGrace })},
+	{name: "shutdown-timeout", usage: "`time` for a shutdown as a whole (25s)", set: duration(func(c *config) *time.Duration { return &c.shutdownTimeout })},
+	{name: "heap-dump", usage: "offer full heap dumps to operators", isBool: true, set: truth(func(c *config) *bool { return &c.heapDump })},
+	{name: "log-level", usage: "least `level` that is logged: debug, info, warn or error (info)", client: true, set: (*config).setLogLevel},
+}
+
+func init() { RegisterFlags(flag.CommandLine) }
+
+// RegisterFlags adds the flags of easyops to a FlagSet, for [WithFlags].
+// [flag.CommandLine] has them already.
+func RegisterFlags(fs *flag.FlagSet) {
+	for _, s := range settings {
+		fs.Var(&flagValue{isBool: s.isBool}, s.flag(), s.usage)
+	}
+}
+
+// flagValue keeps what the command line says. It is checked at the start of a
+// server or a client, with everything else, so that all faults are seen at once.
+type flagValue struct {
+	text   string
+	isSet  bool
+	isBool bool
+}
+
+func (v *flagValue) String() string     { return v.text }
+func (v *flagValue) IsBoolFlag() bool   { return v.isBool }
+func (v *flagValue) Set(s string) error { v.text, v.isSet = s, true; return nil }
+
+// Type names the kind of the value for packages that ask, such as pflag.
+func (v *flagValue) Type() string {
+	if v.isBool {
+		return "bool"
+	}
+	return "string"
+}
+
+// readSettings takes from flags and the environment what no option has set.
+func (c *config) readSettings(use func(setting) bool) {
+	if c.isolated {
+		return
+	}
+	c.fault(unparsed(c.flags))
+	if c.flags.Lookup(settings[0].flag()) == nil && c.flags != flag.CommandLine {
+		c.fault(errors.New("WithFlags: the FlagSet has no easyops flags: call easyops.RegisterFlags on it before it is parsed"))
+	}
+	for _, s := range settings {
+		if use(s) && !c.given[s.name] {
+			c.fault(c.read(s))
+		}
+	}
+}
+
+// read takes one setting from its flag, else from its environment variable.
+func (c *config) read(s setting) error {
+	source := "from the flag"
+	value, ok := flagText(c.flags, s)
+	if !ok {
+		source = "from the environment"
+		value, ok = os.LookupEnv(s.env())
+	}
+	if !ok {
+		return nil
+	}
+	if err := s.set(c, value); err != nil {
+		return fmt.Errorf("-%s or %s: %q %s: %w", s.flag(), s.env(), value, source, err)
+	}
+	return nil
+}
+
+func flagText(fs *flag.FlagSet, s setting) (string, bool) {
+	f := fs.Lookup(s.flag())
+	if f == nil {
+		return "", false
+	}
+	v, ok := f.Value.(*flagValue)
+	if !ok || !v.isSet {
+		return "", false
+	}
+	return v.text, true
+}
+
+// unparsed finds easyops flags on the command line that nobody has parsed. A
+// test binary's command line is its own affair.
+func unparsed(fs *flag.FlagSet) error {
+	if fs != flag.CommandLine || flag.Lookup("test.v") != nil {
+		return nil
+	}
+	return unparsedIn(os.Args[1:], fs)
+}
+
+func unparsedIn(args []string, fs *flag.FlagSet) error {
+	for _, arg := range args {
+		if arg == "--" {
+			return nil
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
+		i := slices.IndexFunc(settings, func(s setting) bool { return s.flag() == name })
+		if i < 0 || !strings.HasPrefix(arg, "-") {
+			continue
+		}
+		if _, ok := flagText(fs, settings[i]); !ok {
+			return fmt.Errorf("%q stands on the command line, but nobody has parsed it: call flag.Parse() at the beginning of main, before other arguments stop it", arg)
+		}
+	}
+	return nil
+}
+
+func text(field func(*config) *string) func(*config, string) error {
+	return func(c *config, s string) error { *field(c) = s; return nil }
+}
+
+func truth(field func(*config) *bool) func(*config, string) error {
+	return func(c *config, s string) error {
+		b, err := strconv.ParseBool(s)
+		if err != nil {
+			return errors.New("not a truth value: write true or false")
+		}
+		*field(c) = b
+		return nil
+	}
+}
+
+func duration(field func(*config) *time.Duration) func(*config, string) error {
+	return func(c *config, s string) error {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 {
+			return errors.New("not a duration: write it like 2s or 500ms")
+		}
+		*field(c) = d
+		return nil
+	}
+}
+
+func (c *config) setTags(s string) error {
+	tags := map[string]string{}
+	for pair := range strings.SplitSeq(s, ",") {
+		k, v, ok := strings.Cut(pair, "=")
+		if !ok || k == "" {
+			return errors.New("not a list of tags: write it like zone=a,rack=7")
+		}
+		tags[k] = v
+	}
+	c.tags = tags
+	return nil
+}
+
+func (c *config) setMetrics(s string) error {
+	if !slices.Contains([]string{"operators", "authenticated", "everyone"}, s) {
+		return errors.New("not known: write operators, authenticated or everyone")
+	}
+	c.metricsAccess = s
+	return nil
+}
+
+func (c *config) setLogLevel(s string) error {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(s)); err != nil {
+		return errors.New("not a level: write debug, info, warn or error")
+	}
+	c.logLevel = &l
+	return nil
+}

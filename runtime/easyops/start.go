@@ -1,0 +1,351 @@
+package easyops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/metrics"
+	"github.com/go-easyops/easyops/runtime/port"
+	"github.com/go-easyops/easyops/runtime/registry"
+)
+
+// Start listens and begins to serve, and returns. It does not wait for the
+// registry. Its error names every wrong setting; then nothing is left running.
+func (s *Server) Start() error {
+	s.mu.Lock()
+	again := s.running
+	s.running = true
+	s.mu.Unlock()
+	if again {
+		return errors.New("the server was started before: make a new one")
+	}
+	s.check()
+	if err := s.cfg.err(); err != nil {
+		s.endLife()
+		return fmt.Errorf("easyops: %w", err)
+	}
+	if err := s.listen(); err != nil {
+		s.endLife()
+		return fmt.Errorf("easyops: %w", err)
+	}
+	s.serve()
+	return nil
+}
+
+// check looks at everything that can be wrong before anything is begun.
+func (s *Server) check() {
+	c := s.cfg
+	s.checkServices()
+	s.checkRoutes()
+	s.checkAddresses()
+	var err error
+	s.tls, err = serverTLS(c)
+	c.fault(err)
+	if s.metrics, err = metrics.New(c.prometheus); err != nil {
+		c.fault(err)
+	}
+	if !c.unlisted {
+		s.registry, err = registry.Open(c.registry, s.log)
+		c.fault(err)
+	}
+	if c.drainDelay == unset {
+		c.drainDelay = defaultDrainDelay
+		if s.trust == standalone {
+			c.drainDelay = 0
+		}
+	}
+	c.limits = c.limits.withDefaults()
+}
+
+func (s *Server) checkServices() {
+	names := map[string]bool{}
+	for _, b := range s.services {
+		if b.err == nil && b.desc == nil {
+			b.err = errors.New("a Service that no Bind function has made")
+		}
+		if b.err != nil {
+			s.cfg.fault(b.err)
+			continue
+		}
+		if want := reflect.TypeOf(b.desc.HandlerType); want != nil && !reflect.TypeOf(b.impl).Implements(want.Elem()) {
+			s.cfg.fault(fmt.Errorf("%s: %T does not implement %v", b.desc.ServiceName, b.impl, want.Elem()))
+		}
+		if names[b.desc.ServiceName] {
+			s.cfg.fault(fmt.Errorf("%s is given twice: one server serves a service once", b.desc.ServiceName))
+		}
+		names[b.desc.ServiceName] = true
+	}
+	if len(s.services) == 0 && len(s.cfg.routes) == 0 {
+		s.cfg.fault(errors.New("there is nothing to serve: pass a service"))
+	}
+}
+
+// checkAddresses decides how far callers are trusted, which depends on who can
+// connect.
+func (s *Server) checkAddresses() {
+	c := s.cfg
+	s.trust = c.trust
+	exposed := ""
+	check := func(name, addr string) {
+		switch local, err := onThisMachine(addr); {
+		case err != nil:
+			c.fault(fmt.Errorf("-%s%s or EASYOPS_%s: %q: %w", flagPrefix, name, strings.ToUpper(strings.ReplaceAll(name, "-", "_")), addr, err))
+		case !local:
+			exposed = addr
+		}
+	}
+	if c.addr != "" {
+		check("addr", c.addr)
+	}
+	if c.statusAddr != "" {
+		check("status-addr", c.statusAddr)
+	}
+	if c.advertise != "" {
+		if _, _, err := net.SplitHostPort(c.advertise); err != nil {
+			c.fault(fmt.Errorf("-easyops.advertise or EASYOPS_ADVERTISE: %q: not an address: write host:port", c.advertise))
+		}
+	}
+	if c.listener != nil && !isLocal(c.listener) {
+		exposed = c.listener.Addr().String()
+	}
+	if s.trust != standalone || exposed == "" {
+		return
+	}
+	if !s.allForEveryone() {
+		c.fault(errExposed(exposed))
+	}
+	s.trust = open
+}
+
+// allForEveryone tells whether every rule of every service and handler is
+// EVERYONE.
+func (s *Server) allForEveryone() bool {
+	for _, b := range s.services {
+		if b.desc == nil {
+			continue
+		}
+		rules := rulesOf(b.desc.ServiceName, false)
+		for _, m := range b.desc.Methods {
+			if rules[m.MethodName].Access.Allow != auth.Everyone {
+				return false
+			}
+		}
+		for _, m := range b.desc.Streams {
+			if rules[m.StreamName].Access.Allow != auth.Everyone {
+				return false
+			}
+		}
+	}
+	for _, r := range s.cfg.routes {
+		if r.access.Allow != auth.Everyone {
+			return false
+		}
+	}
+	return true
+}
+
+// rulesOf reads the rules of a service from the descriptors that are linked in.
+// What has none gets the default. The services of the runtime itself are not
+// described by rules: health is open, reflection is for authenticated callers.
+func rulesOf(service string, ours bool) map[string]auth.Rule {
+	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+	if err != nil {
+		return nil
+	}
+	sd, ok := d.(protoreflect.ServiceDescriptor)
+	if !ok {
+		return nil
+	}
+	rules := map[string]auth.Rule{}
+	for i := range sd.Methods().Len() {
+		m := sd.Methods().Get(i)
+		rule := auth.RuleOf(m)
+		if ours && service == healthService {
+			rule.Access.Allow = auth.Everyone
+		}
+		rules[string(m.Name())] = rule
+	}
+	return rules
+}
+
+// method makes and keeps the record of a method.
+func (s *Server) method(service, name string, rules map[string]auth.Rule, ours bool) *method {
+	m := &method{
+		server:  s,
+		name:    service + "/" + name,
+		access:  rules[name].Access,
+		timeout: rules[name].Timeout,
+		ours:    ours,
+	}
+	m.metrics = s.metrics.Method(m.name)
+	s.methods[m.name] = m
+	return m
+}
+
+// listen opens the addresses and sets up what serves them.
+func (s *Server) listen() (err error) {
+	c := s.cfg
+	lis := c.listener
+	if lis == nil {
+		if lis, err = net.Listen("tcp", s.defaultAddr()); err != nil {
+			return listenError("-easyops.addr or EASYOPS_ADDR", err)
+		}
+	}
+	if c.statusAddr != "" && !c.noStatus {
+		if s.statusLis, err = net.Listen("tcp", c.statusAddr); err != nil {
+			lis.Close()
+			return listenError("-easyops.status-addr or EASYOPS_STATUS_ADDR", err)
+		}
+	}
+	if err := s.setUp(lis); err != nil {
+		lis.Close()
+		if s.statusLis != nil {
+			s.statusLis.Close()
+		}
+		return err
+	}
+	return nil
+}
+
+func (s *Server) defaultAddr() string {
+	switch {
+	case s.cfg.addr != "":
+		return s.cfg.addr
+	case s.trust == standalone:
+		return "127.0.0.1:0"
+	default:
+		return ":0"
+	}
+}
+
+func listenError(setting string, err error) error {
+	if isInUse(err) {
+		return fmt.Errorf("%w: another process listens there: stop it, or choose another address by %s (port 0 takes a free one)", err, setting)
+	}
+	return fmt.Errorf("%w: choose another address by %s", err, setting)
+}
+
+// setUp makes the two stacks and the port that both are on.
+func (s *Server) setUp(lis net.Listener) error {
+	c := s.cfg
+	s.started = time.Now()
+	s.calls = newCalls(c.limits, s.log)
+	s.resets = newResets(c.limits.Resets, func(remote string) {
+		if s.port.CloseConn(remote) {
+			s.log.Warn("connection closed: it cancels most of its calls", "peer", remote)
+		}
+	})
+	s.unknown = &method{server: s, name: "unknown method", stream: true, metrics: s.metrics.Other()}
+	s.http = s.httpServer(nil)
+	s.port = port.New(lis, s.http, port.Config{
+		TLS:             s.tls,
+		MaxConns:        c.limits.Connections,
+		MaxConnsPerIP:   c.limits.ConnectionsPerIP,
+		ClassifyTimeout: c.limits.OpenTimeout,
+		Logger:          s.log,
+	})
+	if err := s.newGRPC(); err != nil {
+		return err
+	}
+	if err := s.newPages(); err != nil {
+		return err
+	}
+	s.http.Handler = s.httpHandler()
+	return s.addGauges()
+}
+
+// newGRPC makes grpc-go's server. It panics on options that exclude each
+// other, which becomes an error.
+func (s *Server) newGRPC() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("WithGRPC: %v: give stream interceptors by grpc.ChainStreamInterceptor", p)
+		}
+	}()
+	opts := append(transportDefaults(s.cfg.limits), grpc.UnknownServiceHandler(s.refuseUnknown))
+	if len(s.cfg.grpcOptions) > 0 {
+		opts = append(opts, grpc.StreamInterceptor(s.interceptStream))
+	}
+	opts = append(opts, s.cfg.grpcOptions...)
+	opts = append(opts, grpc.Creds(s.port.Credentials()), grpc.WaitForHandlers(false))
+	s.grpc = grpc.NewServer(opts...)
+	for _, b := range s.services {
+		s.grpc.RegisterService(s.wrap(b.desc, false), b.impl)
+	}
+	ours := registrar{s}
+	s.registerHealth(ours)
+	if !s.cfg.noStatus {
+		reflection.Register(ours)
+	}
+	return nil
+}
+
+// registrar registers the services of the runtime itself.
+type registrar struct{ s *Server }
+
+func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	r.s.grpc.RegisterService(r.s.wrap(desc, true), impl)
+}
+
+func (r registrar) GetServiceInfo() map[string]grpc.ServiceInfo { return r.s.grpc.GetServiceInfo() }
+
+// serve begins. From here on the server is stopped by [Server.stop] only.
+func (s *Server) serve() {
+	if s.registry != nil && len(s.services) > 0 {
+		s.publisher = registry.NewPublisher(s.registry, s.log)
+	}
+	s.run("port", func() error { return s.port.Serve() })
+	s.run("gRPC", func() error { return s.grpc.Serve(s.port.GRPCListener()) })
+	if s.statusHTTP != nil {
+		s.run("status pages", s.serveStatus)
+	}
+	s.background.Go(func() { s.calls.watch(s.life) })
+	s.announce()
+	s.beginHealth()
+	s.background.Go(s.callOnReady)
+	s.background.Go(s.awaitStop)
+}
+
+// run runs a part of the server. When it ends by itself the server stops.
+func (s *Server) run(name string, serve func() error) {
+	s.background.Go(func() {
+		err := serve()
+		select {
+		case <-s.stopping:
+		default:
+			s.fail(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+}
+
+// callOnReady calls the user's functions once the server is ready.
+func (s *Server) callOnReady() {
+	select {
+	case <-s.ready:
+	case <-s.stopping:
+		return
+	}
+	for _, f := range s.cfg.onReady {
+		_ = s.guard(context.Background(), "WithOnReady", func() { f(s) })
+	}
+}
+
+// awaitStop turns the end of the user's context into a stop.
+func (s *Server) awaitStop() {
+	select {
+	case <-s.cfg.ctx.Done():
+		s.stop("context: " + context.Cause(s.cfg.ctx).Error())
+	case <-s.stopping:
+	}
+}

@@ -1,0 +1,187 @@
+package easyops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-easyops/easyops/runtime/registry"
+)
+
+const (
+	defaultDrainDelay = 2 * time.Second
+
+	// listStopping is how long the registry may take to note that the server
+	// stops. A stop goes on without it.
+	listStopping = time.Second
+)
+
+// stop begins an orderly stop, once.
+func (s *Server) stop(reason string) {
+	s.stopOnce.Do(func() {
+		s.log.Info("stopping", "reason", reason, "in_flight", s.calls.n.Load())
+		close(s.stopping)
+		go s.windDown()
+	})
+}
+
+// cut ends an orderly stop: what is left is cut off now.
+func (s *Server) cut() { s.cutOnce.Do(func() { close(s.hurry) }) }
+
+// fail stops the server because a part of it has ended by itself.
+func (s *Server) fail(err error) {
+	s.mu.Lock()
+	s.err = errors.Join(s.err, err)
+	s.mu.Unlock()
+	s.stop(err.Error())
+}
+
+// windDown is the whole of a stop, in its order.
+func (s *Server) windDown() {
+	defer close(s.done)
+	begun := time.Now()
+	total, cancel := context.WithTimeout(context.Background(), s.cfg.shutdownTimeout)
+	defer cancel()
+	// Something of the time is kept for what comes after the last call.
+	reserve := min(s.cfg.shutdownTimeout/10, 2*time.Second)
+	ctx, cancel := context.WithTimeout(total, s.cfg.shutdownTimeout-reserve)
+	defer cancel()
+	go func() {
+		select {
+		case <-s.hurry:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+
+	s.leave(ctx)
+	err := s.drain(ctx)
+	s.endLife()
+	err = errors.Join(err, s.finish(total))
+
+	s.mu.Lock()
+	s.err = errors.Join(s.err, err)
+	s.mu.Unlock()
+	s.log.Info("stopped", "duration", time.Since(begun).Round(time.Millisecond))
+}
+
+// leave tells everyone that the server is about to stop, and goes on serving
+// until they have had time to notice.
+func (s *Server) leave(ctx context.Context) {
+	s.setState(registry.Stopping)
+	if s.publisher != nil {
+		bounded, cancel := context.WithTimeout(ctx, listStopping)
+		defer cancel()
+		if err := s.publisher.Stop(bounded, s.instances(registry.Stopping)); err != nil {
+			s.log.Warn("the registry did not note the stop", "err", err)
+		}
+	}
+	if s.cfg.drainDelay > 0 {
+		s.log.Info("serving on until clients have noticed", "duration", s.cfg.drainDelay)
+		sleep(ctx, s.cfg.drainDelay)
+	}
+}
+
+// drain lets what is open end: calls by themselves, streams when they are told
+// to or at the end of their grace. What is left when the context ends is cut,
+// and the error names it.
+func (s *Server) drain(ctx context.Context) error {
+	s.log.Info("draining", "in_flight", s.calls.n.Load())
+	close(s.draining)
+	s.port.StopAccepting()
+	var parts sync.WaitGroup
+	parts.Go(func() { s.grpc.GracefulStop() })
+	parts.Go(func() { _ = s.port.Shutdown(ctx) })
+	if s.statusHTTP != nil {
+		parts.Go(func() { _ = s.statusHTTP.Shutdown(ctx) })
+	}
+	drained := make(chan struct{})
+	go func() {
+		parts.Wait()
+		close(drained)
+	}()
+
+	s.calls.endStreams(func(m *method) bool { return m.ours })
+	grace := time.After(s.cfg.streamGrace)
+	for {
+		select {
+		case <-drained:
+			return s.cutOff(nil)
+		case <-ctx.Done():
+			return s.cutOff(s.calls.names())
+		case <-grace:
+			s.calls.endStreams(func(*method) bool { return true })
+			grace = time.After(100 * time.Millisecond) // for those that began meanwhile
+		}
+	}
+}
+
+// cutOff closes every connection, and reports the calls that it cost.
+func (s *Server) cutOff(names []string) error {
+	s.grpc.Stop()
+	err := s.port.Close()
+	if s.statusHTTP != nil {
+		err = errors.Join(err, s.statusHTTP.Close())
+	}
+	for _, name := range names {
+		s.log.Warn("call cut off", "call", name)
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("%d calls were cut off: %s", len(names), strings.Join(names, "; "))
+	}
+	return err
+}
+
+// finish ends what is not a call: the entry in the registry, the user's work,
+// the goroutines of the runtime.
+func (s *Server) finish(ctx context.Context) error {
+	var errs []error
+	if s.publisher != nil {
+		if err := s.publisher.Close(ctx); err != nil {
+			s.log.Warn("the registry entry may outlive the server for a while", "err", err)
+		}
+	}
+	if left := s.work.wait(ctx); len(left) > 0 {
+		errs = append(errs, fmt.Errorf("these ignored the end of their context: %s", strings.Join(left, "; ")))
+	}
+	for _, h := range slices.Backward(s.cfg.onStop) {
+		if err := s.runHook(ctx, h); err != nil {
+			errs = append(errs, fmt.Errorf("WithOnStop %s: %w", h.name, err))
+		}
+	}
+	if s.registry != nil {
+		errs = append(errs, s.registry.Close())
+	}
+	s.background.Wait()
+	s.metrics.Close()
+	return errors.Join(errs...)
+}
+
+// runHook runs a function of the user's for no longer than the context lasts.
+func (s *Server) runHook(ctx context.Context, h hook) error {
+	result := make(chan error, 1)
+	go func() {
+		var err error
+		if p := s.guard(ctx, "WithOnStop "+h.name, func() { err = h.f(ctx) }); p != nil {
+			err = p
+		}
+		result <- err
+	}()
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,66 @@
+// Package easyopstest runs services in the process of a test: the real server
+// and the real call path, kept apart from everything else on the machine.
+package easyopstest
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/go-easyops/easyops/runtime/easyops"
+)
+
+// Server is a server that lives as long as its test.
+type Server struct {
+	*easyops.Server
+	dir string
+}
+
+// Start serves the services until the end of the test, on a free port of the
+// loopback interface. The server reads neither flags nor environment and lists
+// itself in a registry of its own; it logs to the test. The options come after
+// those of easyopstest and win over them. A server that cannot be started, or
+// that does not stop in an orderly way, fails the test.
+func Start(t testing.TB, services []easyops.Service, opts ...easyops.ServerOption) *Server {
+	t.Helper()
+	dir := registryDir(t)
+	all := []easyops.ServerOption{
+		common(dir),
+		easyops.WithLogger(slog.New(slog.NewTextHandler(t.Output(), nil))),
+		easyops.WithAddr("127.0.0.1:0"),
+		easyops.WithStreamGrace(time.Second),
+		easyops.WithShutdownTimeout(10 * time.Second),
+	}
+	s, err := easyops.Start(services, append(all, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Errorf("the server did not stop in an orderly way: %v", err)
+		}
+	})
+	return &Server{s, dir}
+}
+
+// Client is an option for generated Dial functions and [easyops.Dial] that
+// finds this server. What is dialled must be closed by the test.
+func (s *Server) Client() easyops.DialOption { return common(s.dir) }
+
+func common(dir string) easyops.Option {
+	return easyops.WithOptions(easyops.WithFlags(nil), easyops.WithRegistry("local:"+dir))
+}
+
+// registryDir makes a directory of its own. Its path is short, because the
+// names of sockets must be, and t.TempDir's can be long.
+func registryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "easyops-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

@@ -1,0 +1,186 @@
+package metrics
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"google.golang.org/grpc/codes"
+)
+
+// Names of the metrics, gRFC A66's in their Prometheus spelling where it names
+// them.
+const (
+	StartedName  = "grpc_server_call_started_total"
+	DurationName = "grpc_server_call_duration_seconds"
+	PanicsName   = "easyops_panics_total"
+)
+
+// other is the method label of calls to methods that are not registered, so
+// that callers cannot invent series (gRFC A66).
+const other = "other"
+
+// durationBounds are the bucket bounds in seconds that gRFC A66 prescribes.
+var durationBounds = []float64{
+	0, 0.00001, 0.00005, 0.0001, 0.0003, 0.0006, 0.0008, 0.001, 0.002, 0.003,
+	0.004, 0.005, 0.006, 0.008, 0.01, 0.013, 0.016, 0.02, 0.025, 0.03, 0.04,
+	0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8,
+	1, 2, 5, 10, 20, 50, 100,
+}
+
+// Set is the metrics of one server. Its methods may be called concurrently.
+type Set struct {
+	registry *prometheus.Registry
+	started  *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	panics   *prometheus.CounterVec
+	other    *Method
+
+	mu      sync.Mutex
+	methods map[string]*Method
+	ours    []prometheus.Collector
+}
+
+// New registers the metrics of a server, and the collectors for the Go
+// runtime, the process and the build, with registry, or with a new one where
+// registry is nil. A registry that already carries the metrics of a server is
+// an error, and is left as it was; Go, process and build collectors that stand
+// there already are not.
+func New(registry *prometheus.Registry) (*Set, error) {
+	if registry == nil {
+		registry = prometheus.NewRegistry()
+	}
+	s := &Set{registry: registry, methods: make(map[string]*Method)}
+	s.started = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: StartedName, Help: "Calls that the server has started.",
+	}, []string{"grpc_method"})
+	s.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: DurationName, Help: "Time from the start of a call to its end, as the server sees it.",
+		Buckets: durationBounds,
+	}, []string{"grpc_method", "grpc_status"})
+	s.panics = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: PanicsName, Help: "Panics that were recovered, by where they happened.",
+	}, []string{"where"})
+	if err := s.register(s.started, s.duration, s.panics); err != nil {
+		return nil, err
+	}
+	if err := s.registerShared(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.other = s.newMethod(other)
+	return s, nil
+}
+
+// Registry is where the metrics are gathered, and where users add their own.
+func (s *Set) Registry() *prometheus.Registry { return s.registry }
+
+// Method is the metrics of one registered method, such as
+// "echo.v1.EchoService/Echo" (a leading slash is ignored). It is meant for the
+// time of registration: each name makes series that stay. The same name gives
+// the same Method.
+func (s *Set) Method(name string) *Method {
+	name = strings.TrimPrefix(name, "/")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.methods[name]
+	if m == nil {
+		m = s.newMethod(name)
+		s.methods[name] = m
+	}
+	return m
+}
+
+// Other is the metrics of calls to methods that are not registered, all under
+// the one label value "other".
+func (s *Set) Other() *Method { return s.other }
+
+// Panic counts one recovered panic. where is one of few fixed words: "unary",
+// "stream", "http", "callback".
+func (s *Set) Panic(where string) { s.panics.WithLabelValues(where).Inc() }
+
+// GaugeFunc adds a gauge whose value f gives at each scrape. f must not block
+// and may be called concurrently.
+func (s *Set) GaugeFunc(name, help string, f func() float64) error {
+	return s.register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+}
+
+// CounterFunc adds a counter whose value f gives at each scrape. f must never
+// go down, must not block and may be called concurrently.
+func (s *Set) CounterFunc(name, help string, f func() float64) error {
+	return s.register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, f))
+}
+
+// Close takes the server's metrics off the registry, so that another server
+// may use it. Counting afterwards is harmless and seen by nobody.
+func (s *Set) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.ours {
+		s.registry.Unregister(c)
+	}
+	s.ours = nil
+}
+
+// register registers all or none.
+func (s *Set) register(cs ...prometheus.Collector) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, c := range cs {
+		if err := s.registry.Register(c); err != nil {
+			for _, done := range cs[:i] {
+				s.registry.Unregister(done)
+			}
+			return explain(err)
+		}
+	}
+	s.ours = append(s.ours, cs...)
+	return nil
+}
+
+// registerShared adds the collectors that describe the process and not the
+// server; where the registry has them, they are right already.
+func (s *Set) registerShared() error {
+	for _, c := range []prometheus.Collector{
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	} {
+		err := s.registry.Register(c)
+		if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !ok {
+			return explain(err)
+		}
+	}
+	return nil
+}
+
+func explain(err error) error {
+	if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		return errors.New("metrics registry: it already carries these metrics of a server: give each server a registry of its own")
+	}
+	return fmt.Errorf("metrics registry: %w", err)
+}
+
+// statusNames are the values of the label grpc_status, by code.
+var statusNames = [...]string{
+	codes.OK:                 "OK",
+	codes.Canceled:           "CANCELLED",
+	codes.Unknown:            "UNKNOWN",
+	codes.InvalidArgument:    "INVALID_ARGUMENT",
+	codes.DeadlineExceeded:   "DEADLINE_EXCEEDED",
+	codes.NotFound:           "NOT_FOUND",
+	codes.AlreadyExists:      "ALREADY_EXISTS",
+	codes.PermissionDenied:   "PERMISSION_DENIED",
+	codes.ResourceExhausted:  "RESOURCE_EXHAUSTED",
+	codes.FailedPrecondition: "FAILED_PRECONDITION",
+	codes.Aborted:            "ABORTED",
+	codes.OutOfRange:         "OUT_OF_RANGE",
+	codes.Unimplemented:      "UNIMPLEMENTED",
+	codes.Internal:           "INTERNAL",
+	codes.Unavailable:        "UNAVAILABLE",
+	codes.DataLoss:           "DATA_LOSS",
+	codes.Unauthenticated:    "UNAUTHENTICATED",
+}

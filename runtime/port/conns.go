@@ -1,0 +1,244 @@
+package port
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// protocol says which stack a connection belongs to.
+type protocol int
+
+const (
+	classifying protocol = iota
+	protoGRPC
+	protoHTTP1
+	protoHTTP2
+	refused // told to go elsewhere, about to be closed
+	protocols
+)
+
+// Counts is how many connections are open, in total and by what they speak. HTTP2 includes
+// connections that carry gRPC through the HTTP server.
+type Counts struct {
+	Open, Classifying, GRPC, HTTP1, HTTP2 int
+}
+
+// Conns returns the present counts.
+func (p *Port) Conns() Counts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Counts{
+		Open:        len(p.conns),
+		Classifying: p.count[classifying],
+		GRPC:        p.count[protoGRPC],
+		HTTP1:       p.count[protoHTTP1],
+		HTTP2:       p.count[protoHTTP2],
+	}
+}
+
+// CloseConn cuts the connection whose remote address reads as given (peer.Peer.Addr,
+// http.Request.RemoteAddr) and reports whether there was one.
+func (p *Port) CloseConn(remote string) bool {
+	c := p.find(remote)
+	if c == nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+func (p *Port) find(remote string) *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		if c.remote == remote {
+			return c
+		}
+	}
+	return nil
+}
+
+// conn is an accepted connection, below TLS; it is tracked until it is closed.
+type conn struct {
+	net.Conn
+	port   *Port
+	remote string
+	peer   netip.Prefix
+	// offersHTTP1 is written and read by the goroutine that does the TLS handshake.
+	offersHTTP1 bool
+	proto       protocol // guarded by port.mu
+	closing     sync.Once
+}
+
+// Close closes the connection and forgets it.
+func (c *conn) Close() error {
+	c.closing.Do(func() { c.port.forget(c) })
+	return c.Conn.Close()
+}
+
+// CloseWrite sends a FIN, where the transport has one, and leaves reading open.
+func (c *conn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// ReadFrom keeps sendfile reachable for plaintext HTTP.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) { return readFrom(c.Conn, r) }
+
+func closeWrite(nc net.Conn) error {
+	if cw, ok := nc.(interface{ CloseWrite() error }); ok {
+		return cw.CloseWrite()
+	}
+	return nil
+}
+
+func readFrom(nc net.Conn, r io.Reader) (int64, error) {
+	if rf, ok := nc.(io.ReaderFrom); ok {
+		return rf.ReadFrom(r)
+	}
+	return io.Copy(struct{ io.Writer }{nc}, r)
+}
+
+// admit tracks a new connection and classifies it in a goroutine of its own, or closes it where
+// there are too many.
+func (p *Port) admit(nc net.Conn) {
+	c := &conn{Conn: nc, port: p, remote: nc.RemoteAddr().String(), peer: peerOf(nc.RemoteAddr())}
+	if reason := p.track(c); reason != "" {
+		_ = nc.Close()
+		p.logRefusal(c, reason)
+		return
+	}
+	go func() {
+		defer p.leave()
+		p.classify(c)
+	}()
+}
+
+// track adds c and enters its goroutine, or says why it may not stay.
+func (p *Port) track(c *conn) (reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return "port closed"
+	case p.cfg.MaxConns > 0 && len(p.conns) >= p.cfg.MaxConns:
+		return "too many connections"
+	case c.peer.IsValid() && p.cfg.MaxConnsPerIP > 0 && p.perIP[c.peer] >= p.cfg.MaxConnsPerIP:
+		return "too many connections from this peer"
+	}
+	p.conns[c] = struct{}{}
+	p.count[classifying]++
+	if c.peer.IsValid() {
+		p.perIP[c.peer]++
+	}
+	p.busy++
+	return ""
+}
+
+func (p *Port) forget(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, c)
+	p.count[c.proto]--
+	if !c.peer.IsValid() {
+		return
+	}
+	if p.perIP[c.peer]--; p.perIP[c.peer] == 0 {
+		delete(p.perIP, c.peer)
+	}
+}
+
+// settle ends c's classification: it is counted under its protocol and loses its deadline. The
+// lock keeps hurry from setting a deadline on a connection that a stack already owns.
+func (p *Port) settle(c *conn, proto protocol) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, open := p.conns[c]; open {
+		p.count[c.proto]--
+		p.count[proto]++
+	}
+	c.proto = proto
+	_ = c.SetDeadline(time.Time{})
+}
+
+// stage begins a step of c's classification, which must end within the timeout.
+func (p *Port) stage(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	by := time.Now().Add(p.cfg.ClassifyTimeout)
+	if !p.hurryBy.IsZero() && p.hurryBy.Before(by) {
+		by = p.hurryBy
+	}
+	_ = c.SetDeadline(by)
+}
+
+// peerOf returns what the cap per IP counts: an IPv4 address, or the /64 that one IPv6
+// subscriber can choose addresses from.
+func peerOf(a net.Addr) netip.Prefix {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Prefix{} // not an IP network
+	}
+	ip := ap.Addr().Unmap().WithZone("")
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	prefix, _ := ip.Prefix(bits)
+	return prefix
+}
+
+func (p *Port) enter() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy++
+}
+
+func (p *Port) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy--
+	if p.busy == 0 && p.idle != nil {
+		close(p.idle)
+		p.idle = nil
+	}
+}
+
+// quiet returns a channel that closes when no goroutine of this package runs.
+func (p *Port) quiet() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy == 0 {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	if p.idle == nil {
+		p.idle = make(chan struct{})
+	}
+	return p.idle
+}
+
+func (p *Port) logRefusal(c *conn, reason string) {
+	if n, ok := p.refusals.take(time.Now()); ok {
+		p.cfg.Logger.Warn("connection refused", "peer", c.remote, "reason", reason, "count", n)
+	}
+}
+
+// sampler lets one event a second through and counts the others.
+type sampler struct {
+	last    atomic.Int64 // unix nanoseconds
+	skipped atomic.Int64
+}
+
+// take reports whether to log now, and for how many events.
+func (s *sampler) take(now time.Time) (count int64, ok bool) {
+	n := s.skipped.Add(1)
+	last := s.last.Load()
+	if now.UnixNano()-last < int64(time.Second) || !s.last.CompareAndSwap(last, now.UnixNano()) {
+		return 0, false
+	}
+	s.skipped.Add(-n)
+	return n, true
+}

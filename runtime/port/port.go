@@ -1,0 +1,223 @@
+// Package port serves gRPC and HTTP on one listener. Each connection is looked at once, when
+// it begins, and then belongs to one protocol stack for life.
+package port
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config is what a Port is built from. The zero value is a plaintext port with the defaults.
+type Config struct {
+	// TLS is the server's TLS configuration; nil means plaintext. It is cloned, and the
+	// clone's NextProtos become h2 and http/1.1. GetConfigForClient is respected.
+	TLS *tls.Config
+	// MaxConns is how many connections may be open at a time; 0 means 16384, negative no
+	// limit. One connection more is closed as soon as it is accepted.
+	MaxConns int
+	// MaxConnsPerIP is the same for one peer: an IPv4 address or an IPv6 /64 network; 0 means
+	// 4096.
+	MaxConnsPerIP int
+	// MaxStreams is the SETTINGS_MAX_CONCURRENT_STREAMS that a client is told before it is
+	// known which stack serves it; 0 means 250. The stack's own setting follows and counts.
+	MaxStreams uint32
+	// ClassifyTimeout bounds each step of a connection's beginning: the TLS handshake, the
+	// first bytes, the SETTINGS frame, the first request's headers; 0 means 5 s.
+	ClassifyTimeout time.Duration
+	// AllHTTP2ToHTTP gives every HTTP/2 connection to the http.Server, gRPC included. Needed
+	// only behind a proxy that mixes gRPC and plain HTTP requests on one connection.
+	AllHTTP2ToHTTP bool
+	// Logger gets refused connections (sampled) and accept errors; nil means slog.Default().
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxConns == 0 {
+		c.MaxConns = 16384
+	}
+	if c.MaxConnsPerIP == 0 {
+		c.MaxConnsPerIP = 4096
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = 250
+	}
+	if c.ClassifyTimeout <= 0 {
+		c.ClassifyTimeout = 5 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// Port accepts connections and hands each to the gRPC or the HTTP server. All methods may be
+// called concurrently.
+type Port struct {
+	cfg  Config
+	lis  net.Listener
+	tls  *tls.Config
+	http *http.Server
+
+	grpcQueue *queue
+	httpQueue *queue
+
+	refusals sampler // log lines about refused connections
+
+	accepting  atomic.Bool
+	stop       chan struct{} // closed: no more connections are wanted
+	stopOnce   sync.Once
+	backlogBy  atomic.Int64  // unix nanoseconds: when the backlog is given up
+	acceptDone chan struct{} // closed: the accept loop has ended
+
+	mu    sync.Mutex
+	conns map[*conn]struct{}
+	perIP map[netip.Prefix]int
+	count [protocols]int
+	// hurryBy, once set, is when every connection must have been classified.
+	hurryBy time.Time
+	closed  bool
+	busy    int           // goroutines of this package
+	idle    chan struct{} // closed when busy falls to 0; nil while nobody waits
+}
+
+// New makes a port of a listener that is already bound; it serves nothing before Serve. The
+// caller sets srv's handler and limits before Serve; the port sets srv.Protocols and, with TLS,
+// wraps srv.Handler and srv.ConnContext. srv must serve nothing else.
+func New(lis net.Listener, srv *http.Server, cfg Config) *Port {
+	p := &Port{
+		cfg:        cfg.withDefaults(),
+		lis:        lis,
+		http:       srv,
+		grpcQueue:  newQueue(lis.Addr()),
+		httpQueue:  newQueue(lis.Addr()),
+		stop:       make(chan struct{}),
+		acceptDone: make(chan struct{}),
+		conns:      make(map[*conn]struct{}),
+		perIP:      make(map[netip.Prefix]int),
+	}
+	if cfg.TLS != nil {
+		p.tls = serverTLS(cfg.TLS)
+	}
+	return p
+}
+
+// Addr returns the address that the port listens on.
+func (p *Port) Addr() net.Addr { return p.lis.Addr() }
+
+// GRPCListener returns the listener for grpc.Server.Serve. It yields connections whose TLS
+// handshake is done and whose first request is gRPC, so the server must be built with
+// Credentials. Closing it (GracefulStop and Stop do) ends gRPC only: a gRPC connection that
+// comes later is told to go elsewhere without losing a call.
+func (p *Port) GRPCListener() net.Listener { return p.grpcQueue }
+
+// Serve accepts connections until Shutdown or Close, then returns nil; or until the listener
+// fails for good, then it returns that error. It may be called once.
+func (p *Port) Serve() error {
+	if !p.accepting.CompareAndSwap(false, true) {
+		return errors.New("port: Serve called twice")
+	}
+	p.prepareHTTP()
+	served := make(chan error, 1)
+	go func() { served <- p.http.Serve(p.httpQueue) }()
+	err := p.acceptLoop()
+	close(p.acceptDone)
+	if err != nil {
+		return err
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// acceptLoop returns nil once the port is stopped and an error when the listener is broken.
+func (p *Port) acceptLoop() error {
+	var delay time.Duration
+	accepted := 0
+	for {
+		nc, err := p.lis.Accept()
+		switch {
+		case err == nil:
+			delay = 0
+			accepted++
+			p.admit(nc)
+		case p.stopped():
+			if !p.backlogLeft(err, accepted) {
+				return nil
+			}
+			accepted = 0
+		case !temporary(err):
+			return err
+		default:
+			// Out of file descriptors, most likely: wait for some to be freed.
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			p.cfg.Logger.Warn("accept failed, trying again", "err", err, "delay", delay)
+			select {
+			case <-time.After(delay):
+			case <-p.stop:
+			}
+		}
+	}
+}
+
+func (p *Port) stopped() bool {
+	select {
+	case <-p.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+func temporary(err error) bool {
+	t, ok := err.(interface{ Temporary() bool })
+	return ok && t.Temporary()
+}
+
+// prepareHTTP makes the HTTP server take what the port hands it: HTTP/2 from a *tls.Conn or
+// from a replayed connection, and the TLS state of the latter.
+func (p *Port) prepareHTTP() {
+	var protos http.Protocols
+	protos.SetHTTP1(true)
+	protos.SetHTTP2(true)
+	protos.SetUnencryptedHTTP2(true)
+	p.http.Protocols = &protos
+	if p.tls == nil {
+		return
+	}
+	inner := p.http.ConnContext
+	p.http.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
+		if inner != nil {
+			ctx = inner(ctx, nc)
+		}
+		if r, ok := nc.(*replayConn); ok && r.state != nil {
+			ctx = context.WithValue(ctx, tlsStateKey{}, r.state)
+		}
+		return ctx
+	}
+	p.http.Handler = withTLSState(p.http.Handler)
+}
+
+type tlsStateKey struct{}
+
+// withTLSState sets r.TLS for requests on replayed TLS connections, which net/http itself
+// takes for plaintext ones.
+func withTLSState(next http.Handler) http.Handler {
+	if next == nil {
+		next = http.NotFoundHandler()
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil {
+			r.TLS, _ = r.Context().Value(tlsStateKey{}).(*tls.ConnectionState)
+		}
+		next.ServeHTTP(w, r)
+	})
+}

@@ -1,0 +1,127 @@
+package port_test
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	xhttp2 "golang.org/x/net/http2"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/encoding/proto"
+
+	"github.com/go-easyops/easyops/runtime/port"
+)
+
+func TestClients(t *testing.T) {
+	plain, enc := start(t), start(t, secure)
+
+	t.Run("grpc-go", func(t *testing.T) {
+		call(t, dial(t, plain.addr, nil), "plain")
+		p := plain.echo.lastPeer(t)
+		if p.AuthInfo == nil || p.AuthInfo.AuthType() != "insecure" {
+			t.Errorf("auth info: %v", p.AuthInfo)
+		}
+		if _, ok := p.Addr.(*net.TCPAddr); !ok {
+			t.Errorf("peer address is a %T", p.Addr)
+		}
+		if got := plain.Conns().GRPC; got != 1 {
+			t.Errorf("%d gRPC connections", got)
+		}
+	})
+	t.Run("grpc-go TLS with certificate", func(t *testing.T) {
+		cfg := clientTLS()
+		cfg.Certificates = []tls.Certificate{pki().client}
+		call(t, dial(t, enc.addr, cfg), "secret")
+		info, ok := enc.echo.lastPeer(t).AuthInfo.(credentials.TLSInfo)
+		if !ok {
+			t.Fatalf("auth info is a %T", enc.echo.lastPeer(t).AuthInfo)
+		}
+		if len(info.State.VerifiedChains) == 0 || info.SecurityLevel != credentials.PrivacyAndIntegrity {
+			t.Errorf("auth info: %+v", info)
+		}
+		if info.SPIFFEID == nil || info.SPIFFEID.String() != "spiffe://example.org/caller" {
+			t.Errorf("spiffe id: %v", info.SPIFFEID)
+		}
+	})
+
+	https := "https://" + enc.addr + "/"
+	for _, tc := range []struct {
+		name, url, want string
+		rt              http.RoundTripper
+	}{
+		{"http/1.1", "http://" + plain.addr + "/", "HTTP/1.1 tls=false", transport(t, nil, http1)},
+		{"h2c", "http://" + plain.addr + "/", "HTTP/2.0 tls=false", transport(t, nil, h2c)},
+		{"https/1.1", https, "HTTP/1.1 tls=true", transport(t, clientTLS(), http1)},
+		{"https h2 only", https, "HTTP/2.0 tls=true", transport(t, clientTLS(), http2)},
+		{"https both", https, "HTTP/2.0 tls=true", transport(t, clientTLS(), http1, http2)},
+		{"https x/net", https, "HTTP/2.0 tls=true", &xhttp2.Transport{TLSClientConfig: clientTLS()}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for range 3 { // on one connection, where a late SETTINGS ACK would end it
+				if got := get(t, tc.rt, tc.url); got != tc.want {
+					t.Errorf("got %q, want %q", got, tc.want)
+				}
+			}
+			if x, ok := tc.rt.(interface{ CloseIdleConnections() }); ok {
+				x.CloseIdleConnections()
+			}
+		})
+	}
+}
+
+// grpcOverHTTP makes one unary call the way connect-go's gRPC client does.
+func grpcOverHTTP(t testing.TB, rt http.RoundTripper, rawURL string) {
+	t.Helper()
+	codec := proto.Name
+	req, err := http.NewRequestWithContext(timeout(t), http.MethodPost,
+		rawURL+"/grpc.testing.TestService/EmptyCall", strings.NewReader("\x00\x00\x00\x00\x00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/grpc+"+codec)
+	req.Header.Set("Te", "trailers")
+	res, err := rt.RoundTrip(req)
+	if err != nil {
+		t.Fatalf("call: %v", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, _ = io.Copy(io.Discard, res.Body)
+	status := res.Trailer.Get("Grpc-Status") + res.Header.Get("Grpc-Status")
+	if status != "12" && status != "0" { // EmptyCall is unimplemented here: gRPC itself answered
+		t.Fatalf("http %s, grpc-status %q", res.Status, status)
+	}
+}
+
+func TestGRPCOverNetHTTP(t *testing.T) {
+	all := func(c *port.Config, _ *http.Server) { c.AllHTTP2ToHTTP = true }
+	plain, enc := start(t), start(t, secure)
+	plainAll, encAll := start(t, all), start(t, secure, all)
+	for _, tc := range []struct {
+		name   string
+		n      *node
+		rt     *http.Transport
+		native bool
+	}{
+		{"h2c", plain, transport(t, nil, h2c), true},
+		{"TLS h2 only", enc, transport(t, clientTLS(), http2), true},
+		{"TLS both", enc, transport(t, clientTLS(), http1, http2), false},
+		{"h2c, all to HTTP", plainAll, transport(t, nil, h2c), false},
+		{"TLS h2 only, all to HTTP", encAll, transport(t, clientTLS(), http2), false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			url := "http://" + tc.n.addr
+			if tc.rt.TLSClientConfig != nil {
+				url = "https://" + tc.n.addr
+			}
+			before := tc.n.Conns()
+			grpcOverHTTP(t, tc.rt, url)
+			grpcOverHTTP(t, tc.rt, url)
+			if native := tc.n.Conns().GRPC > before.GRPC; native != tc.native {
+				t.Errorf("served by grpc-go's own transport: %t", native)
+			}
+		})
+	}
+}

@@ -1,0 +1,252 @@
+package routing
+
+import (
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/balancer/endpointsharding"
+	"google.golang.org/grpc/balancer/pickfirst"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/serviceconfig"
+	"google.golang.org/grpc/status"
+)
+
+// policyName is the name of our balancer in service configs. gRPC finds
+// balancers by name in a registry of the process, which only init may write.
+const policyName = "easyops_round_robin"
+
+func init() { balancer.Register(policyBuilder{}) }
+
+// policyConfig is what a Conn tells its balancer.
+type policyConfig struct {
+	serviceconfig.LoadBalancingConfig `json:"-"`
+
+	Service string        `json:"service"`
+	Source  string        `json:"source"`
+	MaxWait time.Duration `json:"maxWait"`
+}
+
+// serviceConfig returns the service config that chooses our balancer.
+func serviceConfig(c *Config) string {
+	text, _ := json.Marshal(map[string]any{
+		"loadBalancingConfig": []any{map[string]any{
+			policyName: policyConfig{Service: c.Service, Source: c.source(), MaxWait: c.MaxWait},
+		}},
+	}) // strings and a number
+	return string(text)
+}
+
+type policyBuilder struct{}
+
+func (policyBuilder) Name() string { return policyName }
+
+// ParseConfig implements [balancer.ConfigParser].
+func (policyBuilder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
+	c := &policyConfig{}
+	if err := json.Unmarshal(text, c); err != nil {
+		return nil, fmt.Errorf("%s: %w", policyName, err)
+	}
+	return c, nil
+}
+
+// Build implements [balancer.Builder].
+func (policyBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
+	p := &policy{cc: cc, config: &policyConfig{MaxWait: DefaultMaxWait}, state: connectivity.Connecting, since: time.Now()}
+	p.alarm = time.AfterFunc(time.Hour, p.look)
+	p.alarm.Stop()
+	p.shards = endpointsharding.NewBalancer(&sink{ClientConn: cc, policy: p}, opts,
+		balancer.Get(pickfirst.Name).Build, endpointsharding.Options{})
+	return p
+}
+
+// sink takes the states of the balancer inside.
+type sink struct {
+	balancer.ClientConn
+	policy *policy
+}
+
+func (s *sink) UpdateState(state balancer.State) { s.policy.take(state) }
+
+// policy is round robin over the instances that can be reached, by gRPC's own
+// balancers. While there is none it makes calls wait, each for its time.
+type policy struct {
+	cc     balancer.ClientConn
+	shards balancer.Balancer // a connection for each instance
+
+	mu       sync.Mutex
+	config   *policyConfig
+	closed   bool
+	known    bool               // there are instances, which may be failing
+	note     string             // what the resolver has to say
+	lastErr  error              // of a connection
+	state    connectivity.State // READY: there is an instance to call
+	since    time.Time          // of the state not being READY
+	alarm    *time.Timer        // when the next waiting call gives up
+	alarmAt  time.Time          // zero while it is not set
+	notified time.Time          // when the calls were last made to look
+}
+
+// UpdateClientConnState implements [balancer.Balancer]. An empty list is not
+// news to act on: the resolver is asked again, the known instances are kept.
+func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
+	note, _ := s.ResolverState.Attributes.Value(noteKey{}).(string)
+	p.mu.Lock()
+	if c, ok := s.BalancerConfig.(*policyConfig); ok {
+		p.config = c
+	}
+	if note == "" {
+		note = fmt.Sprintf("%s has %d addresses", p.config.Source, len(s.ResolverState.Endpoints))
+	}
+	p.note = note
+	if len(s.ResolverState.Endpoints) == 0 {
+		defer p.mu.Unlock()
+		p.pushLocked()
+		return balancer.ErrBadResolverState
+	}
+	p.known = true
+	p.mu.Unlock()
+
+	s.BalancerConfig = nil // the balancers inside have none
+	return p.shards.UpdateClientConnState(s)
+}
+
+// ResolverError implements [balancer.Balancer].
+func (p *policy) ResolverError(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.note = err.Error()
+	p.pushLocked()
+}
+
+// UpdateSubConnState implements [balancer.Balancer]. It is not called.
+func (p *policy) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {}
+
+// ExitIdle implements [balancer.Balancer].
+func (p *policy) ExitIdle() { p.shards.ExitIdle() }
+
+// Close implements [balancer.Balancer].
+func (p *policy) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.alarm.Stop()
+	p.mu.Unlock()
+	p.shards.Close()
+}
+
+// take passes on that there are instances to call, and lets calls wait when
+// there are none.
+func (p *policy) take(s balancer.State) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.ConnectivityState == connectivity.Ready {
+		p.state, p.lastErr = s.ConnectivityState, nil
+		p.cc.UpdateState(s)
+		return
+	}
+	if p.state == connectivity.Ready {
+		p.since = time.Now()
+	}
+	p.state = s.ConnectivityState
+	if err := connectError(s.Picker); err != nil {
+		p.lastErr = err
+	}
+	p.pushLocked()
+}
+
+// connectError returns the error of an instance that cannot be reached.
+func connectError(shards balancer.Picker) error {
+	for _, child := range endpointsharding.ChildStatesFromPicker(shards) {
+		if child.State.ConnectivityState == connectivity.TransientFailure {
+			_, err := child.State.Picker.Pick(balancer.PickInfo{})
+			return err
+		}
+	}
+	return nil
+}
+
+// pushLocked makes the waiting calls look again.
+func (p *policy) pushLocked() {
+	if p.closed || p.state == connectivity.Ready {
+		return
+	}
+	if !p.known {
+		p.state = connectivity.TransientFailure
+	}
+	p.notified, p.alarmAt = time.Now(), time.Time{}
+	p.cc.UpdateState(balancer.State{ConnectivityState: p.state, Picker: &waiter{
+		policy:     p,
+		connecting: p.state != connectivity.TransientFailure,
+		since:      p.since,
+		maxWait:    p.config.MaxWait,
+		reason:     p.reasonLocked(),
+	}})
+}
+
+func (p *policy) reasonLocked() string {
+	reason := fmt.Sprintf("no instance of %s can be called: %s", p.config.Service, p.note)
+	if p.lastErr != nil {
+		reason += fmt.Sprintf("; last error: %v", p.lastErr)
+	}
+	return reason
+}
+
+// look is called by the alarm.
+func (p *policy) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pushLocked()
+}
+
+// lookInterval bounds how often the waiting calls are made to look, all at
+// once, and so how long one waits beyond its time.
+const lookInterval = 50 * time.Millisecond
+
+// lookAt makes the waiting calls look at that time, or soon after.
+func (p *policy) lookAt(t time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if earliest := p.notified.Add(lookInterval); t.Before(earliest) {
+		t = earliest
+	}
+	if p.closed || !p.alarmAt.IsZero() && !t.Before(p.alarmAt) {
+		return
+	}
+	p.alarmAt = t
+	p.alarm.Reset(time.Until(t))
+}
+
+// waiter is the picker while there is no instance to call.
+type waiter struct {
+	policy     *policy
+	connecting bool
+	since      time.Time
+	maxWait    time.Duration
+	reason     string
+}
+
+// Pick implements [balancer.Picker]. gRPC lets the call wait for the next
+// picker, and names the error where its deadline ends before.
+func (w *waiter) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	s, ok := info.Ctx.Value(stampKey{}).(stamp)
+	if !ok {
+		s.start = w.since // it found the connection ready, just before
+	}
+	end := s.start.Add(w.maxWait)
+	if !time.Now().Before(end) {
+		return balancer.PickResult{}, status.Errorf(codes.Unavailable, "%s; waited %v", w.reason, w.maxWait)
+	}
+	w.policy.lookAt(end)
+	if s.failFast && w.connecting {
+		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+	}
+	return balancer.PickResult{}, noInstance(w.reason)
+}
+
+// noInstance is not a status, so gRPC lets calls wait.
+type noInstance string
+
+func (e noInstance) Error() string { return string(e) }

@@ -1,0 +1,182 @@
+// Package routing is the client's side of discovery: which instance a call
+// goes to, and how long it waits for one.
+//
+// It is built from gRPC's own parts: a resolver that watches the registry, and
+// a balancer around gRPC's own that makes calls wait while there is nothing to
+// balance over.
+package routing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/go-easyops/easyops/runtime/registry"
+)
+
+// DefaultMaxWait is how long a call waits for an instance where
+// [Config.MaxWait] is zero.
+const DefaultMaxWait = 30 * time.Second
+
+// Config says where the instances of a service are.
+type Config struct {
+	// Service is the full name of the gRPC service. It is required.
+	Service string
+	// Registry lists the instances. It is required unless there is a Target,
+	// and must stay open until the Conn is closed.
+	Registry registry.Registry
+	// Target is a target of gRPC's own, such as "dns:///echo.example.com:443".
+	// Where it is set, the registry is not asked.
+	Target string
+	// MaxWait is how long a call waits for an instance that can be reached,
+	// from its start; 0 means DefaultMaxWait.
+	MaxWait time.Duration
+	// Logger is told when the registry fails and when it is back; nil means
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+func (c *Config) check() error {
+	if !registry.ValidService(c.Service) {
+		return fmt.Errorf("service name %.64q: must be letters, digits, dots, dashes or underscores", c.Service)
+	}
+	if c.Registry == nil && c.Target == "" {
+		return fmt.Errorf("service %s: there is no registry to find it in: name one, or give a target such as dns:///host:port", c.Service)
+	}
+	if c.MaxWait < 0 {
+		return errors.New("the time that calls wait is negative")
+	}
+	if c.MaxWait == 0 {
+		c.MaxWait = DefaultMaxWait
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return nil
+}
+
+// source names where the instances come from, for messages.
+func (c *Config) source() string {
+	if c.Target != "" {
+		return "target " + c.Target
+	}
+	return c.Registry.String()
+}
+
+// Conn is a connection to all instances of a service. It implements
+// [grpc.ClientConnInterface]; its methods may be called concurrently.
+//
+// A call goes to one of the instances that can be reached, in turn. Where
+// there is none, it waits, for [Config.MaxWait] at most, and then fails with
+// UNAVAILABLE; where its own deadline ends first, with DEADLINE_EXCEEDED. Both
+// name the service, where its instances were looked for, and the last error of
+// a connection. A call with [grpc.WaitForReady](false) does not wait for
+// instances that fail.
+type Conn struct {
+	cc     *grpc.ClientConn
+	finder *finder // nil where there is a target
+}
+
+// Dial returns a connection to the service. It connects with the first call,
+// and does not fail because no instance runs. The options must have transport
+// credentials; name resolution, balancing and the service config are not
+// theirs to choose. The caller closes the Conn.
+//
+// A certificate must be for the name of the service, unless an option such as
+// [grpc.WithAuthority] says otherwise; that of a target is for its host.
+func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
+	if err := config.check(); err != nil {
+		return nil, err
+	}
+	c := &Conn{}
+	opts = append(defaults(), opts...)
+	opts = append(opts, grpc.WithDisableServiceConfig(), grpc.WithDefaultServiceConfig(serviceConfig(&config)))
+	target := config.Target
+	if target == "" {
+		c.finder = &finder{config: config}
+		target = scheme + ":///" + config.Service
+		// Instances are where the registry says, not behind the user's proxy.
+		opts = append(opts, grpc.WithResolvers(c.finder), grpc.WithNoProxy())
+	}
+	var err error
+	if c.cc, err = grpc.NewClient(target, opts...); err != nil {
+		return nil, fmt.Errorf("service %s: %w", config.Service, err)
+	}
+	if c.finder != nil {
+		c.finder.retryNow = c.cc.ResetConnectBackoff
+	}
+	return c, nil
+}
+
+// defaults are the options that a caller may override. Servers allow pings
+// every 5 s; an instance that does not answer any more is left within 20 s.
+func defaults() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time:                10 * time.Second,
+			Timeout:             8 * time.Second,
+			PermitWithoutStream: true,
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+	}
+}
+
+// Invoke implements [grpc.ClientConnInterface].
+func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return c.cc.Invoke(c.stamp(ctx, opts), method, args, reply, opts...)
+}
+
+// NewStream implements [grpc.ClientConnInterface].
+func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return c.cc.NewStream(c.stamp(ctx, opts), desc, method, opts...)
+}
+
+// Close ends all calls and connections.
+func (c *Conn) Close() error { return c.cc.Close() }
+
+// State returns the state of the connection as a whole: READY when there is an
+// instance that can be reached.
+func (c *Conn) State() connectivity.State { return c.cc.GetState() }
+
+// Instances returns the instances that calls go to; none where the Conn has a
+// target. They belong to the caller, but for what they refer to.
+func (c *Conn) Instances() []registry.Instance {
+	if c.finder == nil {
+		return nil
+	}
+	return c.finder.instances()
+}
+
+type stampKey struct{}
+
+// stamp is what the balancer has to know of a call that may have to wait.
+type stamp struct {
+	start    time.Time
+	failFast bool
+}
+
+// stamp notes when a call starts, if it may have to wait: a call that finds
+// the connection ready costs nothing.
+func (c *Conn) stamp(ctx context.Context, opts []grpc.CallOption) context.Context {
+	if c.cc.GetState() == connectivity.Ready {
+		return ctx
+	}
+	s := stamp{start: time.Now()}
+	for _, o := range opts {
+		if o, ok := o.(grpc.FailFastCallOption); ok {
+			s.failFast = o.FailFast
+		}
+	}
+	return context.WithValue(ctx, stampKey{}, s)
+}

@@ -1,0 +1,247 @@
+package status
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// Service describes a gRPC service for the API page. It is also the JSON form.
+type Service struct {
+	// Name is the full name, such as "echo.v1.EchoService".
+	Name       string   `json:"name"`
+	Comment    string   `json:"comment"`
+	Deprecated bool     `json:"deprecated"`
+	Methods    []Method `json:"methods"`
+	// Infrastructure marks services that every server has, such as health
+	// and reflection; pages list them last.
+	Infrastructure bool `json:"infrastructure"`
+}
+
+// Method describes a method of a service.
+type Method struct {
+	Name       string `json:"name"`
+	Comment    string `json:"comment"`
+	Deprecated bool   `json:"deprecated"`
+	Kind       Kind   `json:"kind"`
+	// Request and Response are nil where the server has no descriptor.
+	Request  *Message `json:"request,omitempty"`
+	Response *Message `json:"response,omitempty"`
+	Rule
+	// Idempotency is "NO_SIDE_EFFECTS", "IDEMPOTENT" or empty.
+	Idempotency string `json:"idempotency"`
+	// Example is a request in JSON to begin with.
+	Example string `json:"example"`
+}
+
+// Rule is what holds for the calls of a method.
+type Rule struct {
+	// Access says who may call, for people.
+	Access string `json:"access"`
+	// Token says that a caller must show a token, so that the example
+	// command has a place for it.
+	Token bool `json:"token"`
+	// Deadline is how long a call may take at most; 0 says that there is no
+	// limit.
+	Deadline Seconds `json:"deadline_seconds"`
+}
+
+// Seconds is a duration that marshals to a number of seconds.
+type Seconds time.Duration
+
+// MarshalJSON implements json.Marshaler.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, "%g", time.Duration(s).Seconds()), nil
+}
+
+// Kind is how a method streams.
+type Kind string
+
+// The kinds of method.
+const (
+	Unary           Kind = "unary"
+	ServerStreaming Kind = "server streaming"
+	ClientStreaming Kind = "client streaming"
+	Bidirectional   Kind = "bidirectional streaming"
+)
+
+// KindOf is the kind of a method that streams so.
+func KindOf(client, server bool) Kind {
+	switch {
+	case client && server:
+		return Bidirectional
+	case client:
+		return ClientStreaming
+	case server:
+		return ServerStreaming
+	}
+	return Unary
+}
+
+// Message describes a request or a response.
+type Message struct {
+	// Name is the full name, such as "echo.v1.EchoRequest".
+	Name   string  `json:"name"`
+	Fields []Field `json:"fields"`
+}
+
+// Field describes a field of a message.
+type Field struct {
+	Name   string `json:"name"`
+	Number int    `json:"number"`
+	// Type is written as in a .proto file, such as "repeated string" or
+	// "map<string, echo.v1.Item>".
+	Type       string `json:"type"`
+	Oneof      string `json:"oneof,omitempty"`
+	Deprecated bool   `json:"deprecated,omitempty"`
+	// Values are the names of an enum's values.
+	Values []string `json:"values,omitempty"`
+}
+
+// apiData is the JSON form of the API page.
+type apiData struct {
+	Services []Service `json:"services"`
+}
+
+// HandleAPI registers /internal/service-info/api, which shows what services
+// gives, and lists the services on the help page. services may be called
+// concurrently; what it returns must not change afterwards.
+func (p *Pages) HandleAPI(services func() []Service) error {
+	p.services.Store(&services)
+	return p.Handle(Page{
+		Path: "/internal/service-info/api", Group: "This server", Title: "API", Access: Operator,
+		Help: "Services, methods, messages, the access rule of each method, and a command that calls it.",
+		Get:  func(r *Request) (View, error) { return p.apiView(r.Request, services()), nil },
+	})
+}
+
+func (p *Pages) apiView(r *http.Request, services []Service) View {
+	v := View{Data: apiData{append([]Service{}, services...)}}
+	for _, infrastructure := range []bool{false, true} {
+		for _, s := range services {
+			if s.Infrastructure == infrastructure {
+				v.Body = append(v.Body, p.serviceSection(r, s))
+			}
+		}
+	}
+	if len(services) == 0 {
+		v.Body = []Block{Text("No gRPC services are served here.")}
+	}
+	return v
+}
+
+func (p *Pages) serviceSection(r *http.Request, s Service) Section {
+	sec := Section{ID: s.Name, Title: s.Name, Mono: true, Badges: deprecation(s.Deprecated)}
+	if s.Comment != "" {
+		sec.Body = append(sec.Body, Text(s.Comment))
+	}
+	for _, m := range s.Methods {
+		sec.Body = append(sec.Body, p.methodSection(r, s, m))
+	}
+	if len(s.Methods) == 0 {
+		sec.Body = append(sec.Body, Text("This service has no methods."))
+	}
+	return sec
+}
+
+func (p *Pages) methodSection(r *http.Request, s Service, m Method) Section {
+	badges := append([]Cell{{Text: string(m.Kind), Tone: Neutral}}, deprecation(m.Deprecated)...)
+	sec := Section{ID: s.Name + "/" + m.Name, Title: m.Name, Mono: true, Badges: badges}
+	if m.Comment != "" {
+		sec.Body = append(sec.Body, Text(m.Comment))
+	}
+	sec.Body = append(sec.Body, m.rules())
+	for _, side := range []struct {
+		name    string
+		message *Message
+	}{{"Request", m.Request}, {"Response", m.Response}} {
+		if side.message != nil {
+			sec.Body = append(sec.Body, side.message.table(side.name))
+		}
+	}
+	return withBlock(sec, Code(p.command(r, s.Name, m)))
+}
+
+func withBlock(s Section, b Block) Section {
+	s.Body = append(s.Body, b)
+	return s
+}
+
+func deprecation(is bool) []Cell {
+	if !is {
+		return nil
+	}
+	return []Cell{{Text: "deprecated", Tone: Warn}}
+}
+
+func (m Method) rules() KV {
+	deadline := "none but the caller's own"
+	if m.Deadline > 0 {
+		deadline = time.Duration(m.Deadline).String() + ", or the caller's own if that is sooner"
+	}
+	kv := KV{{"Who may call", Str(m.Access)}, {"Deadline", Str(deadline)}}
+	switch m.Idempotency {
+	case "NO_SIDE_EFFECTS":
+		kv = append(kv, Pair{"Retries", Str("safe: no side effects")})
+	case "IDEMPOTENT":
+		kv = append(kv, Pair{"Retries", Str("safe: idempotent")})
+	default:
+		kv = append(kv, Pair{"Retries", Str("never: a call may have side effects")})
+	}
+	return kv
+}
+
+func (m *Message) table(side string) Table {
+	t := Table{
+		Caption: side + " " + m.Name,
+		Columns: []string{"Field", "Type", "Number"},
+		Empty:   "This message has no fields.",
+	}
+	for _, f := range m.Fields {
+		t.Rows = append(t.Rows, []Cell{Name(f.Name), Name(f.describe()), {Text: fmt.Sprint(f.Number), Tone: Muted}})
+	}
+	return t
+}
+
+// describe is the field's type with what else is to be known about it.
+func (f Field) describe() string {
+	s := f.Type
+	if len(f.Values) > 0 {
+		s += " { " + strings.Join(f.Values, ", ") + " }"
+	}
+	if f.Oneof != "" {
+		s += ", one of " + f.Oneof
+	}
+	if f.Deprecated {
+		s += ", deprecated"
+	}
+	return s
+}
+
+// command is a call by grpcurl, to copy. It uses reflection, which the server
+// has.
+func (p *Pages) command(r *http.Request, service string, m Method) string {
+	var b strings.Builder
+	b.WriteString("grpcurl")
+	if r.TLS == nil {
+		b.WriteString(" -plaintext")
+	}
+	if m.Token {
+		b.WriteString(` -H "authorization: Bearer $TOKEN"`)
+	}
+	if m.Example != "" && m.Example != "{}" {
+		b.WriteString(" -d " + shellQuote(m.Example))
+	}
+	fmt.Fprintf(&b, " %s %s/%s", p.grpcHost(r), service, m.Name)
+	return visible(b.String())
+}
+
+func (p *Pages) grpcHost(r *http.Request) string {
+	if p.cfg.GRPCAddr != "" {
+		return p.cfg.GRPCAddr
+	}
+	return p.ownHost(r)
+}
+
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -1,0 +1,28 @@
+package status
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// Error is an error of a page or an authorizer with the HTTP status that it
+// is answered with. Its text is shown to the caller and says what to do.
+type Error struct {
+	Code int
+	Text string
+
+	allow  []string // methods, for 405
+	action *Action  // what a browser offers instead
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Text }
+
+// Errorf makes an [Error].
+func Errorf(code int, format string, args ...any) *Error {
+	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+func forbidden(format string, args ...any) *Error {
+	return Errorf(http.StatusForbidden, format, args...)
+}

@@ -1,0 +1,189 @@
+package status
+
+import (
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// maxBody is the most that a POST may carry, in bytes.
+const maxBody = 64 << 10
+
+// admit lets a request through to a page or says why not. These are all the
+// guards there are, in their order.
+func (p *Pages) admit(w http.ResponseWriter, r *Request, pg *Page) error {
+	for _, guard := range [...]func(http.ResponseWriter, *Request, *Page) error{
+		p.checkMethod,
+		p.checkHost,
+		p.checkOrigin,
+		p.checkBody,
+		p.checkAccess,
+	} {
+		if err := guard(w, r, pg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Pages) checkMethod(w http.ResponseWriter, r *Request, pg *Page) error {
+	if slices.Contains(pg.methods(), r.Method) {
+		return nil
+	}
+	w.Header().Set("Allow", strings.Join(pg.methods(), ", "))
+	u := p.ownURL(r.Request, r.URL.Path)
+	if pg.Post != nil && pg.Get == nil {
+		e := Errorf(http.StatusMethodNotAllowed, "%s changes nothing here; send a POST: curl -X POST %s", visible(r.Method), u)
+		e.action = &Action{Path: r.URL.Path, Label: pg.Title}
+		return e
+	}
+	return Errorf(http.StatusMethodNotAllowed, "%s is not answered here; send a GET: curl %s", visible(r.Method), u)
+}
+
+// checkHost stops DNS rebinding: a web site that points its own name at this
+// server gets nothing, because the browser sends that name.
+func (p *Pages) checkHost(_ http.ResponseWriter, r *Request, pg *Page) error {
+	if !pg.internal() || p.knownHost(r.Request) {
+		return nil
+	}
+	return forbidden("%q is not a name of this server: use %s", visible(r.Host), p.ownURL(r.Request, r.URL.Path))
+}
+
+func (p *Pages) knownHost(r *http.Request) bool {
+	host := canonicalHost(hostname(r.Host))
+	if host == "localhost" || p.hosts[host] {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && (ip.IsLoopback() || ip == localAddr(r).Addr())
+}
+
+// checkOrigin refuses what another web site made a browser send. GETs that
+// cost nothing pass: browsers let no other site read the answer.
+func (p *Pages) checkOrigin(_ http.ResponseWriter, r *Request, pg *Page) error {
+	if r.Method != http.MethodPost && !pg.Costly {
+		return nil
+	}
+	if p.origin.Check(r.Request) != nil || !ownOrigin(r.Request) {
+		return forbidden("a web page of another site sent this request: open /internal/help on this server, or use curl")
+	}
+	return nil
+}
+
+// ownOrigin is stricter than [http.CrossOriginProtection]: it looks at the
+// Origin whatever Sec-Fetch-Site says, and at GETs too.
+func ownOrigin(r *http.Request) bool {
+	for _, site := range r.Header.Values("Sec-Fetch-Site") {
+		if site != "same-origin" && site != "none" {
+			return false
+		}
+	}
+	for _, origin := range r.Header.Values("Origin") {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host) {
+			return false
+		}
+	}
+	return true
+}
+
+// checkBody admits the two types of body that pages understand; a form that
+// another site sends as text/plain is none of them.
+func (p *Pages) checkBody(w http.ResponseWriter, r *Request, _ *Page) error {
+	if r.Method != http.MethodPost || r.ContentLength == 0 {
+		return nil
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || t != "application/json" && t != "application/x-www-form-urlencoded" {
+		return Errorf(http.StatusUnsupportedMediaType,
+			"the body must be application/json or application/x-www-form-urlencoded: say so in Content-Type")
+	}
+	return nil
+}
+
+func (p *Pages) checkAccess(_ http.ResponseWriter, r *Request, pg *Page) error {
+	var decide Authorizer
+	switch pg.Access {
+	case Everyone:
+		return nil
+	case Operator:
+		decide = p.cfg.Operator
+	case Metrics:
+		decide = p.cfg.Metrics
+	default:
+		return forbidden("this page has no access level")
+	}
+	who, err := decide(r.Request)
+	if err != nil {
+		return asError(err, http.StatusForbidden)
+	}
+	r.Who = who
+	return nil
+}
+
+// direct refuses what came through a proxy before it asks who is there: to an
+// operator's check a proxy on the same machine looks like the operator.
+func direct(decide Authorizer) Authorizer {
+	return func(r *http.Request) (string, error) {
+		for name := range r.Header {
+			if forwarding(name) {
+				return "", forbidden("the request came through a proxy (it has %s), and a proxy is no operator: "+
+					"send it to the server directly", visible(name))
+			}
+		}
+		return decide(r)
+	}
+}
+
+// forwarding reports whether proxies add the header.
+func forwarding(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	return name == "Forwarded" || name == "Via" || name == "X-Real-Ip" || strings.HasPrefix(name, "X-Forwarded-")
+}
+
+// ownURL is an address of this server for a command to copy. A foreign Host
+// is never repeated there.
+func (p *Pages) ownURL(r *http.Request, path string) string {
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	return (&url.URL{Scheme: scheme, Host: p.ownHost(r), Path: path}).String()
+}
+
+func (p *Pages) ownHost(r *http.Request) string {
+	if p.knownHost(r) {
+		return r.Host
+	}
+	return localAddr(r).String()
+}
+
+// hostname is a Host header without its port.
+func hostname(hostport string) string {
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		return h
+	}
+	return hostport
+}
+
+// localAddr is the address of this server that the connection reached.
+func localAddr(r *http.Request) netip.AddrPort {
+	a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return parseAddrPort(a.String())
+}
+
+func parseAddrPort(s string) netip.AddrPort {
+	ap, err := netip.ParseAddrPort(s)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+}

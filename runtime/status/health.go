@@ -1,0 +1,128 @@
+package status
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+)
+
+// Ready is the one state in which a server takes calls; the others are
+// STARTING, NOT_READY and STOPPING.
+const Ready = "READY"
+
+// Health is what a server says about itself.
+type Health struct {
+	// State is STARTING, READY, NOT_READY or STOPPING.
+	State string
+	// Checks are the readiness checks that ran, by name.
+	Checks []Check
+}
+
+// Check is the outcome of one readiness check.
+type Check struct {
+	Name string
+	// Err says why the check fails. Pages for everyone withhold it.
+	Err error
+}
+
+// healthData is the JSON form of the health page.
+type healthData struct {
+	State  string      `json:"state"`
+	Checks []checkData `json:"checks"`
+}
+
+type checkData struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+}
+
+// HandleHealth registers /internal/health and the probes /livez and /readyz.
+// health may be called concurrently and must return soon: it is what keeps a
+// server in the load balancer.
+func (p *Pages) HandleHealth(health func(context.Context) Health) error {
+	p.health.Store(&health)
+	return p.handleAll([]Page{{
+		Path: "/internal/health", Group: "Health", Title: "Health", Access: Everyone,
+		Help: "STARTING, READY, NOT_READY or STOPPING, and each check; 200 when READY, 503 otherwise.",
+		Get:  func(r *Request) (View, error) { return health(r.Context()).view(), nil },
+	}, {
+		Path: "/livez", Group: "Health", Title: "Liveness", Access: Everyone, Probe: true,
+		Help: "Probe: 200 as long as the process serves; it fails never because of a check.",
+		Raw:  func(w http.ResponseWriter, r *Request) error { return probe(w, r, "livez", true, nil) },
+	}, {
+		Path: "/readyz", Group: "Health", Title: "Readiness", Access: Everyone, Probe: true,
+		Help: "Probe: 200 when the server takes calls, 503 otherwise; ?verbose names the checks.",
+		Raw: func(w http.ResponseWriter, r *Request) error {
+			h := health(r.Context())
+			return probe(w, r, "readyz", h.State == Ready, h.Checks)
+		},
+	}})
+}
+
+func (h Health) status() int {
+	if h.State == Ready {
+		return http.StatusOK
+	}
+	return http.StatusServiceUnavailable
+}
+
+func (h Health) view() View {
+	data := healthData{State: h.State, Checks: []checkData{}}
+	table := Table{Columns: []string{"Check", "Result"}, Empty: "No checks are registered."}
+	for _, c := range h.Checks {
+		data.Checks = append(data.Checks, checkData{c.Name, c.Err == nil})
+		table.Rows = append(table.Rows, []Cell{Name(c.Name), c.cell()})
+	}
+	return View{
+		Status: h.status(), Data: data, Plain: h.State,
+		Body: []Block{KV{{"State", stateCell(h.State)}}, Section{ID: "checks", Title: "Checks", Body: []Block{table}}},
+	}
+}
+
+func (c Check) cell() Cell {
+	if c.Err != nil {
+		return Cell{Text: "fails", Tone: Bad}
+	}
+	return Cell{Text: "passes", Tone: Good}
+}
+
+func stateCell(state string) Cell {
+	switch state {
+	case Ready:
+		return Cell{Text: state, Tone: Good}
+	case "NOT_READY":
+		return Cell{Text: state, Tone: Bad}
+	}
+	return Cell{Text: state, Tone: Warn}
+}
+
+// probe answers as Kubernetes' own components do. Reasons are withheld,
+// because everybody may ask.
+func probe(w http.ResponseWriter, r *Request, name string, ok bool, checks []Check) error {
+	var b strings.Builder
+	if r.URL.Query().Has("verbose") {
+		for _, c := range checks {
+			if c.Err != nil {
+				fmt.Fprintf(&b, "[-]%s failed: reason withheld\n", visible(c.Name))
+			} else {
+				fmt.Fprintf(&b, "[+]%s ok\n", visible(c.Name))
+			}
+		}
+		verdict := "passed"
+		if !ok {
+			verdict = "failed"
+		}
+		fmt.Fprintf(&b, "%s check %s\n", name, verdict)
+	} else if ok {
+		b.WriteString("ok\n")
+	} else {
+		fmt.Fprintf(&b, "%s check failed\n", name)
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_, _ = w.Write([]byte(b.String())) // the client's loss
+	return nil
+}

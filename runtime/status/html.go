@@ -1,0 +1,184 @@
+package status
+
+import (
+	_ "embed" // for the template and the style
+	"html/template"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// stylePath is where the style sheet is. It holds nothing secret, and error
+// pages need it too, so it is open.
+const stylePath = "/internal/style.css"
+
+//go:embed style.css
+var style []byte
+
+//go:embed page.html
+var pageText string
+
+// pageTemplate is the one template of all pages.
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"kind": kind, "visible": visible, "paragraphs": paragraphs, "local": local, "tone": tone,
+	"pad": pad, "nest": nest, "dict": newNested,
+}).Parse(pageText))
+
+// pageModel is what the template sees.
+type pageModel struct {
+	View
+	Name    string
+	Style   string
+	Path    string
+	State   *Cell
+	Nav     []navItem
+	TOC     []tocItem
+	JSON    string
+	TextURL string
+}
+
+type navItem struct {
+	Cell
+	Current bool
+}
+
+type tocItem struct {
+	ID, Title string
+	Mono      bool
+	Sub       []tocItem
+}
+
+// navPaths are the pages that stand in the head of every page, where they
+// are registered.
+var navPaths = []struct{ path, text string }{
+	{"/internal/help", "Help"},
+	{"/internal/service-info/api", "API"},
+	{"/internal/health", "Health"},
+	{"/internal/service-info/metrics", "Metrics"},
+	{"/internal/service-info/version", "Version"},
+	{"/internal/debug/info", "Debug"},
+}
+
+func (p *Pages) writeHTML(w io.Writer, r *http.Request, v View) error {
+	m := pageModel{View: v, Name: p.cfg.Name, Style: stylePath, Path: r.URL.Path, Nav: p.nav(r.URL.Path), TOC: contents(v.Body)}
+	if s := p.state(r); s != "" {
+		c := stateCell(s)
+		m.State = &c
+	}
+	if v.Status < http.StatusBadRequest {
+		m.JSON, m.TextURL = withFormat(r, formJSON), withFormat(r, formText)
+	}
+	return pageTemplate.Execute(w, m)
+}
+
+func withFormat(r *http.Request, f form) string {
+	q := r.URL.Query()
+	q.Set("format", string(f))
+	return r.URL.Path + "?" + q.Encode()
+}
+
+func (p *Pages) nav(current string) []navItem {
+	pages := p.list()
+	var items []navItem
+	for _, n := range navPaths {
+		if slices.ContainsFunc(pages, func(pg *Page) bool { return pg.Path == n.path }) {
+			items = append(items, navItem{Link(n.path, n.text), n.path == current})
+		}
+	}
+	return items
+}
+
+// contents is the table of contents of a page of several sections.
+func contents(body []Block) []tocItem {
+	items := tocItems(body)
+	if len(items) == 1 && len(items[0].Sub) > 1 || len(items) > 1 {
+		return items
+	}
+	return nil
+}
+
+func tocItems(body []Block) []tocItem {
+	var items []tocItem
+	for _, b := range body {
+		if s, ok := b.(Section); ok && s.ID != "" {
+			items = append(items, tocItem{s.ID, s.Title, s.Mono, tocItems(s.Body)})
+		}
+	}
+	return items
+}
+
+// kind is the name of a block for the template.
+func kind(b Block) string {
+	switch b.(type) {
+	case KV:
+		return "kv"
+	case Table:
+		return "table"
+	case Section:
+		return "section"
+	case Text:
+		return "text"
+	case Code:
+		return "code"
+	case Action:
+		return "action"
+	}
+	return ""
+}
+
+// paragraphs splits a text at its empty lines.
+func paragraphs(t Text) []string {
+	var ps []string
+	for s := range strings.SplitSeq(visible(string(t)), "\n\n") {
+		if s = strings.TrimSpace(s); s != "" {
+			ps = append(ps, s)
+		}
+	}
+	return ps
+}
+
+// local is a link of this server, or empty.
+func local(link string) string {
+	if strings.HasPrefix(link, "#") || strings.HasPrefix(link, "/") && !strings.HasPrefix(link, "//") && !strings.Contains(link, `\`) {
+		return link
+	}
+	return ""
+}
+
+// tone is the class of a cell.
+func tone(t Tone) string {
+	switch t {
+	case Mono:
+		return "mono"
+	case Muted:
+		return "muted"
+	case Good:
+		return "badge good"
+	case Warn:
+		return "badge warn"
+	case Bad:
+		return "badge bad"
+	case Neutral:
+		return "badge"
+	}
+	return ""
+}
+
+// pad fills a row up to the number of columns.
+func pad(row []Cell, columns []string) []Cell {
+	for len(row) < len(columns) {
+		row = append(row[:len(row):len(row)], Cell{})
+	}
+	return row
+}
+
+// nested is a block with the depth of its headings.
+type nested struct {
+	Block Block
+	Depth int
+}
+
+func newNested(b Block, depth int) nested { return nested{b, depth} }
+
+func nest(depth int) int { return depth + 1 }

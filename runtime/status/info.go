@@ -1,0 +1,110 @@
+package status
+
+import (
+	"cmp"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// Info is what does not change during a server's life.
+type Info struct {
+	// Services are the names of the services, in the order of their
+	// registration.
+	Services []string
+	// Instance is the ID under which the instance is registered.
+	Instance string
+	// RuntimeVersion is the version of easyops.
+	RuntimeVersion string
+	// Started is when the server started.
+	Started time.Time
+}
+
+// nameData is the JSON form of the name page.
+type nameData struct {
+	Services []string `json:"services"`
+}
+
+// versionData is the JSON form of the version page.
+type versionData struct {
+	Module         string    `json:"module"`
+	BuildVersion   string    `json:"build_version"`
+	RuntimeVersion string    `json:"runtime_version"`
+	Revision       string    `json:"revision"`
+	RevisionTime   string    `json:"revision_time"`
+	Modified       bool      `json:"modified"`
+	GoVersion      string    `json:"go_version"`
+	Platform       string    `json:"platform"`
+	Started        time.Time `json:"started"`
+	UptimeSeconds  int64     `json:"uptime_seconds"`
+	Instance       string    `json:"instance"`
+}
+
+// HandleInfo registers /internal/service-info/name and
+// /internal/service-info/version.
+func (p *Pages) HandleInfo(info Info) error {
+	build := readBuild()
+	return p.handleAll([]Page{{
+		Path: "/internal/service-info/name", Group: "This server", Title: "Services", Access: Operator,
+		Help: "The names of the services that are served here, one a line.",
+		Get:  func(*Request) (View, error) { return info.names(), nil },
+	}, {
+		Path: "/internal/service-info/version", Group: "This server", Title: "Version", Access: Operator,
+		Help: "Build and runtime version, revision, Go version, start time and instance ID.",
+		Get:  func(*Request) (View, error) { return info.version(build, time.Now()), nil },
+	}})
+}
+
+func (i Info) names() View {
+	t := Table{Columns: []string{"Service"}, Empty: "No services are served here."}
+	for _, s := range i.Services {
+		t.Rows = append(t.Rows, []Cell{{Text: s, Tone: Mono, Link: "/internal/service-info/api#" + s}})
+	}
+	return View{
+		Data: nameData{append([]string{}, i.Services...)}, Body: []Block{t},
+		Plain: strings.Join(i.Services, "\n"),
+	}
+}
+
+func (i Info) version(d versionData, now time.Time) View {
+	d.RuntimeVersion, d.Started, d.Instance = i.RuntimeVersion, i.Started.UTC(), i.Instance
+	up := now.Sub(i.Started).Truncate(time.Second)
+	d.UptimeSeconds = int64(up / time.Second)
+	revision := d.Revision
+	if d.Modified {
+		revision += " with local changes"
+	}
+	return View{Data: d, Body: []Block{KV{
+		{"Module", Name(d.Module)},
+		{"Build version", Name(d.BuildVersion)},
+		{"Revision", Name(cmp.Or(revision, "unknown"))},
+		{"Revision time", Str(cmp.Or(d.RevisionTime, "unknown"))},
+		{"Runtime version", Name(d.RuntimeVersion)},
+		{"Go version", Name(d.GoVersion + " " + d.Platform)},
+		{"Started", Str(d.Started.Format(time.RFC3339))},
+		{"Up for", Str(up.String())},
+		{"Instance", Name(d.Instance)},
+	}}}
+}
+
+// readBuild is what the linker wrote into the binary.
+func readBuild() versionData {
+	d := versionData{GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b, ok := debug.ReadBuildInfo()
+	if !ok {
+		return d
+	}
+	d.Module, d.BuildVersion = b.Main.Path, b.Main.Version
+	for _, s := range b.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			d.Revision = s.Value
+		case "vcs.time":
+			d.RevisionTime = s.Value
+		case "vcs.modified":
+			d.Modified = s.Value == "true"
+		}
+	}
+	return d
+}

@@ -1,0 +1,124 @@
+package status
+
+import (
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+)
+
+// serve takes a request to a page through its whole way: guards, page,
+// rendering, audit.
+func (p *Pages) serve(w http.ResponseWriter, r *http.Request, pg *Page) {
+	rec := &recorder{ResponseWriter: w}
+	req := &Request{Request: r}
+	err := p.admit(rec, req, pg)
+	if err == nil {
+		err = p.run(rec, req, pg)
+	}
+	if err != nil && rec.code == 0 {
+		p.writeError(rec, r, asError(err, http.StatusInternalServerError))
+	}
+	if audited(r.Method, pg) {
+		p.audit(req, rec.code, err)
+	}
+}
+
+// run calls the page. A panic in it becomes an error with an opaque ID, whose
+// stack is in the log.
+func (p *Pages) run(w http.ResponseWriter, r *Request, pg *Page) (err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares it in the same way
+			panic(v)
+		}
+		id := rand.Text()[:10]
+		p.cfg.Logger.Error("status page panicked", slog.String("path", pg.Path), slog.String("id", id),
+			slog.Any("err", v), slog.String("stack", string(debug.Stack())))
+		err = Errorf(http.StatusInternalServerError, "the page failed; the log has the reason under the ID %s", id)
+	}()
+	switch {
+	case r.Method == http.MethodPost:
+		return p.show(w, r, pg, pg.Post)
+	case pg.Raw == nil:
+		return p.show(w, r, pg, pg.Get)
+	case r.Method == http.MethodHead && pg.Costly:
+		return nil
+	}
+	return pg.Raw(w, r)
+}
+
+func (p *Pages) show(w http.ResponseWriter, r *Request, pg *Page, f func(*Request) (View, error)) error {
+	form, err := negotiate(r.Request)
+	if err != nil {
+		return err
+	}
+	v, err := f(r)
+	if err != nil {
+		return err
+	}
+	if v.Title == "" {
+		v.Title = pg.Title
+	}
+	return p.render(w, r.Request, v, form)
+}
+
+// writeError answers with an error in the form that was asked for.
+func (p *Pages) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
+	form, err := negotiate(r)
+	if err != nil {
+		form = formText
+	}
+	if e.Code == http.StatusUnauthorized { // RFC 9110, 11.6.1
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	v := View{
+		Status: e.Code, Title: http.StatusText(e.Code), Plain: e.Text,
+		Data: errorData{e.Text}, Body: []Block{Text(e.Text)},
+	}
+	if e.action != nil {
+		v.Body = append(v.Body, *e.action)
+	}
+	if err := p.render(w, r, v, form); err != nil {
+		p.cfg.Logger.Error("status error page", slog.Any("err", err))
+	}
+}
+
+type errorData struct {
+	Error string `json:"error"`
+}
+
+// asError gives an error that is no [*Error] the code.
+func asError(err error, code int) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Code: code, Text: err.Error()}
+}
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	code int
+}
+
+func (r *recorder) WriteHeader(code int) {
+	if r.code == 0 {
+		r.code = code
+	}
+	r.ResponseWriter.WriteHeader(code)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.code == 0 {
+		r.code = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }

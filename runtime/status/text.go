@@ -1,0 +1,90 @@
+package status
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+)
+
+// writeText writes a view for a terminal.
+func writeText(w *bytes.Buffer, v View) {
+	if v.Plain != "" {
+		w.WriteString(strings.TrimSuffix(visible(v.Plain), "\n") + "\n")
+		return
+	}
+	for i, b := range v.Body {
+		if i > 0 {
+			w.WriteByte('\n')
+		}
+		textBlock(w, b, 0)
+	}
+}
+
+func textBlock(w *bytes.Buffer, b Block, depth int) {
+	switch b := b.(type) {
+	case Section:
+		textSection(w, b, depth)
+	case KV:
+		rows := make([][]Cell, len(b))
+		for i, p := range b {
+			rows[i] = []Cell{Str(p.Name + ":"), p.Value}
+		}
+		textTable(w, rows)
+	case Table:
+		textCaptioned(w, b)
+	case Text:
+		w.WriteString(visible(string(b)) + "\n")
+	case Code:
+		w.WriteString("  " + strings.ReplaceAll(visible(string(b)), "\n", "\n  ") + "\n")
+	}
+}
+
+func textSection(w *bytes.Buffer, s Section, depth int) {
+	title := visible(s.Title)
+	for _, b := range s.Badges {
+		title += " [" + oneLine(b.Text) + "]"
+	}
+	if depth == 0 {
+		fmt.Fprintf(w, "== %s ==\n", title)
+	} else {
+		fmt.Fprintf(w, "-- %s --\n", title)
+	}
+	for i, b := range s.Body {
+		if _, nested := b.(Section); nested && i > 0 {
+			w.WriteByte('\n')
+		}
+		textBlock(w, b, depth+1)
+	}
+}
+
+func textCaptioned(w *bytes.Buffer, t Table) {
+	if t.Caption != "" {
+		w.WriteString(visible(t.Caption) + "\n")
+	}
+	if len(t.Rows) == 0 {
+		w.WriteString(visible(t.Empty) + "\n")
+		return
+	}
+	head := make([]Cell, len(t.Columns))
+	for i, c := range t.Columns {
+		head[i] = Str(strings.ToUpper(c))
+	}
+	textTable(w, append([][]Cell{head}, t.Rows...))
+}
+
+// textTable aligns columns.
+func textTable(w *bytes.Buffer, rows [][]Cell) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, c := range row {
+			cells[i] = oneLine(c.Text)
+		}
+		_, _ = fmt.Fprintln(tw, strings.Join(cells, "\t")) // a buffer takes all
+	}
+	_ = tw.Flush()
+}
+
+// oneLine keeps a cell from breaking its table.
+func oneLine(s string) string { return strings.Join(strings.Fields(visible(s)), " ") }

@@ -1,0 +1,104 @@
+package status
+
+// View is what a page shows. It is built once for a request and rendered in
+// the form that was asked for. The framework renders it; it must not change
+// afterwards.
+type View struct {
+	// Status is the HTTP status code; 0 means 200.
+	Status int
+	// Title replaces the page's own title where it is not empty.
+	Title string
+	// Data is what the JSON form consists of: a struct or a map that
+	// marshals to an object, in snake_case. The framework adds "version": 1;
+	// Data must not have a field of that name. Nil means no further fields.
+	Data any
+	// Body is what the HTML form shows, and the text form too where Plain is
+	// empty.
+	Body []Block
+	// Plain is the text form for pages that are piped into other programs.
+	Plain string
+}
+
+// Block is a part of a page: [KV], [Table], [Section], [Text], [Code] or
+// [Action].
+type Block interface{ block() }
+
+type (
+	// KV is a list of names with values.
+	KV []Pair
+	// Pair is one name with its value.
+	Pair struct {
+		Name  string
+		Value Cell
+	}
+	// Table is a table. Rows that are shorter than Columns are filled up.
+	Table struct {
+		// Caption says what the table holds; it is shown above it.
+		Caption string
+		Columns []string
+		Rows    [][]Cell
+		// Empty is shown in place of a table without rows.
+		Empty string
+	}
+	// Section is a part of a page under a heading. Sections may be nested
+	// twice.
+	Section struct {
+		// ID is the fragment that links to the section. A page with
+		// several sections that have one gets a table of contents.
+		ID    string
+		Title string
+		// Mono shows the title as code, for names.
+		Mono bool
+		// Badges stand beside the title.
+		Badges []Cell
+		Body   []Block
+	}
+	// Text is a paragraph. Empty lines separate paragraphs.
+	Text string
+	// Code is a command to copy, or other text whose layout matters.
+	Code string
+	// Action is a button that sends a POST to a page of this server.
+	Action struct {
+		Path  string
+		Label string
+	}
+)
+
+func (KV) block()      {}
+func (Table) block()   {}
+func (Section) block() {}
+func (Text) block()    {}
+func (Code) block()    {}
+func (Action) block()  {}
+
+// Tone is how a cell looks.
+type Tone int
+
+// The tones of a cell. In text all look the same.
+const (
+	Normal Tone = iota
+	Mono        // code: names, addresses, paths
+	Muted       // of little weight
+	Good
+	Warn
+	Bad
+	Neutral // a badge that is neither good nor bad
+)
+
+// Cell is a piece of text in a table, a pair or a badge.
+type Cell struct {
+	Text string
+	// Link is a path or a fragment of this server's pages; others are shown
+	// without a link.
+	Link string
+	Tone Tone
+}
+
+// Str is a cell of plain text.
+func Str(s string) Cell { return Cell{Text: s} }
+
+// Name is a cell that shows a name as code.
+func Name(s string) Cell { return Cell{Text: s, Tone: Mono} }
+
+// Link is a cell that links a path of this server.
+func Link(path, text string) Cell { return Cell{Text: text, Link: path} }
