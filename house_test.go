@@ -22,16 +22,22 @@ import (
 
 const module = "github.com/go-easyops/easyops"
 
-// A forbidden import is one that an arrow of ARCHITECTURE.md does not allow.
-// from and to are paths in the module, or whole import paths outside of it.
-func forbidden(from, to string) (why string) {
+// forbidden says why a package must not import another, or nothing where it
+// may: the arrows of ARCHITECTURE.md. from is a directory of this repository,
+// imported a whole import path.
+func forbidden(from, imported string) (why string) {
+	if under(imported, "go.etcd.io") && !under(from, "runtime/registry/etcd") {
+		return "only runtime/registry/etcd imports etcd's client"
+	}
+	to, ours := strings.CutPrefix(imported, module+"/")
+	if !ours {
+		return ""
+	}
 	switch {
 	case under(from, "test") || under(from, "bench"):
 		return ""
 	case under(to, "cmd") || under(to, "example/echo") || under(to, "test") || under(to, "bench"):
 		return "programs and tests are not imported"
-	case under(to, "go.etcd.io") && !under(from, "runtime/registry/etcd"):
-		return "only runtime/registry/etcd imports etcd's client"
 	case under(from, "example"):
 		return unless(to, "users import the face and generated code", "runtime/easyops", "runtime/flags", "runtime/cache", "runtime/auth", "example/gen", "proto")
 	case under(from, "cmd/protoc-gen-easyops") || under(from, "templates"):
@@ -45,7 +51,8 @@ func forbidden(from, to string) (why string) {
 }
 
 func forbiddenInRuntime(from, to string) string {
-	row := path.Join("runtime", folder(from, 1))
+	name, _, _ := strings.Cut(strings.TrimPrefix(from, "runtime/"), "/")
+	row := "runtime/" + name
 	switch row {
 	case "runtime/easyops":
 		return unless(to, "the face imports the row under it", "runtime")
@@ -59,11 +66,9 @@ func forbiddenInRuntime(from, to string) string {
 	return unless(to, "packages of the row do not import each other", row, "runtime/flags", "runtime/cache", "runtime/metrics")
 }
 
-// unless returns why if to lies in this module and under none of allowed.
+// unless returns why if to lies under none of the allowed directories.
 func unless(to, why string, allowed ...string) string {
-	first := folder(to, 0)
-	ours := slices.Contains([]string{"cmd", "templates", "runtime", "proto", "example", "test", "bench"}, first)
-	if !ours || slices.ContainsFunc(allowed, func(a string) bool { return under(to, a) }) {
+	if slices.ContainsFunc(allowed, func(a string) bool { return under(to, a) }) {
 		return ""
 	}
 	return why
@@ -71,44 +76,42 @@ func unless(to, why string, allowed ...string) string {
 
 func under(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
-// folder returns the i-th element of a path, or "".
-func folder(p string, i int) string {
-	if elems := strings.Split(p, "/"); i < len(elems) {
-		return elems[i]
-	}
-	return ""
-}
-
 func TestForbidden(t *testing.T) {
 	for _, c := range []struct {
 		from, to string
 		want     bool
 	}{
-		{"runtime/easyops", "runtime/port", false},
-		{"runtime/easyops", "templates", true},
-		{"runtime/port", "runtime/registry", true},
-		{"runtime/port", "runtime/easyops", true},
-		{"runtime/port", "runtime/metrics", false},
-		{"runtime/status", "runtime/registry", false},
-		{"runtime/status", "runtime/routing", true},
-		{"runtime/routing", "runtime/registry/local", false},
-		{"runtime/registry/local", "runtime/registry", false},
-		{"runtime/registry", "runtime/routing", true},
-		{"runtime/auth", "proto/easyops/v1", false},
-		{"runtime/port", "proto/easyops/v1", true},
-		{"runtime/easyops", "runtime/easyopsx", false},
-		{"templates", "runtime/easyops", true},
-		{"cmd/protoc-gen-easyops", "templates", false},
-		{"cmd/protoc-gen-easyops", "runtime/auth", true},
-		{"cmd/easyops", "runtime/registry", false},
-		{"example/gen/echo/v1", "runtime/easyops", false},
-		{"example/gen/echo/v1", "runtime/port", true},
-		{"proto/easyops/v1", "runtime/auth", true},
+		{"runtime/easyops", "./runtime/port", false},
+		{"runtime/easyops", "./templates", true},
+		{"runtime/port", "./runtime/registry", true},
+		{"runtime/port", "./runtime/easyops", true},
+		{"runtime/port", "./runtime/metrics", false},
+		{"runtime/status", "./runtime/registry", false},
+		{"runtime/status", "./runtime/routing", true},
+		{"runtime/routing", "./runtime/registry/local", false},
+		{"runtime/registry/local", "./runtime/registry", false},
+		{"runtime/registry", "./runtime/routing", true},
+		{"runtime/auth", "./proto/easyops/v1", false},
+		{"runtime/port", "./proto/easyops/v1", true},
+		{"runtime/easyops", "./runtime/easyopsx", false},
+		{"templates", "./runtime/easyops", true},
+		{"cmd/protoc-gen-easyops", "./templates", false},
+		{"cmd/protoc-gen-easyops", "./runtime/auth", true},
+		{"cmd/easyops", "./runtime/registry", false},
+		{"example/gen/echo/v1", "./runtime/easyops", false},
+		{"example/gen/echo/v1", "./runtime/port", true},
+		{"proto/easyops/v1", "./runtime/auth", true},
 		{"runtime/registry", "go.etcd.io/etcd/client/v3", true},
 		{"runtime/registry/etcd", "go.etcd.io/etcd/client/v3", false},
-		{"runtime/status", "example/echo", true},
+		{"runtime/status", "./example/echo", true},
+		{"runtime/status", "runtime/debug", false},
+		{"templates", "runtime", false},
 	} {
-		if why := forbidden(c.from, c.to); (why != "") != c.want {
+		imported := c.to
+		if local, ok := strings.CutPrefix(c.to, "./"); ok {
+			imported = module + "/" + local
+		}
+		if why := forbidden(c.from, imported); (why != "") != c.want {
 			t.Errorf("%s -> %s: forbidden for %q, want forbidden: %v", c.from, c.to, why, c.want)
 		}
 	}
@@ -120,9 +123,9 @@ func TestImports(t *testing.T) {
 			continue
 		}
 		for _, imp := range f.syntax.Imports {
-			to := strings.TrimPrefix(strings.Trim(imp.Path.Value, `"`), module+"/")
-			if why := forbidden(path.Dir(f.path), to); why != "" {
-				t.Errorf("%s imports %s: %s", f.path, to, why)
+			imported := strings.Trim(imp.Path.Value, `"`)
+			if why := forbidden(path.Dir(f.path), imported); why != "" {
+				t.Errorf("%s imports %s: %s", f.path, imported, why)
 			}
 		}
 	}

@@ -5,10 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-const (
-	width       = 77 // runes of a comment's line after "// "
-	deprecation = "Deprecated: Do not use."
-)
+// width is that of a comment's line after "// ", in runes.
+const width = 77
 
 // header is a text as comments of its own, apart from what follows.
 func header(text string) string {
@@ -18,12 +16,8 @@ func header(text string) string {
 	return comment(text) + "\n"
 }
 
-// doc continues a doc comment with the paragraphs of a text and, where they do
-// not say it already, with a deprecation.
-func doc(text string, deprecated bool) string {
-	if deprecated && !strings.Contains("\n"+text, "\nDeprecated: ") {
-		text = strings.TrimPrefix(text+"\n\n"+deprecation, "\n\n")
-	}
+// doc continues a doc comment with the paragraphs of a text.
+func doc(text string) string {
 	if text == "" {
 		return ""
 	}
@@ -31,15 +25,13 @@ func doc(text string, deprecated bool) string {
 }
 
 // comment is a text as line comments. There is a space after each "//", without
-// which the line could be a directive, and no line reads as a build constraint,
-// which needs no more than that.
+// which the line could be a directive. The old form of build constraints has
+// that space; go vet looks for it anywhere in the comments at the top.
 func comment(text string) string {
 	var b strings.Builder
 	for line := range strings.SplitSeq(text, "\n") {
 		for _, part := range wrap(line) {
-			if strings.HasPrefix(strings.TrimSpace(part), "+build") {
-				part = strings.Replace(part, "+build", `"+build"`, 1)
-			}
+			part = strings.ReplaceAll(part, "+build", "+ build")
 			b.WriteString(strings.TrimRight("// "+part, " \t"))
 			b.WriteString("\n")
 		}

@@ -32,10 +32,10 @@ type Runtime struct {
 
 // Service is what is emitted for one service.
 type Service struct {
-	FullName   string // in protobuf
-	Comment    string
-	Deprecated bool
-	Comments   []Comment
+	FullName    string // in protobuf
+	Comment     string
+	Deprecation string // the paragraph of the comment that says so, or none
+	Comments    []Comment
 
 	Start, Bind, Dial                   string // emitted here
 	Server, Register, Client, NewClient string // emitted by protoc-gen-go-grpc

@@ -152,7 +152,7 @@ func (list *faults) checkTarget(gen *protogen.Plugin, opts options) {
 	for _, f := range sorted(gen.Files) {
 		if f.GoImportPath == opts.target {
 			list.add(placeOf(f.Desc), "plugin option package=%s is the Go package of this file's .pb.go: "+
-				"name another, or leave the option out to generate beside it", opts.target)
+				"name another, or leave the option out to generate beside it", string(opts.target))
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (s *scope) compare(f *protogen.File) {
 		name := packageName(string(f.GoImportPath))
 		if c, taken := s.claims[name]; taken {
 			s.faults.add(placeOf(c.desc), "%s: its Go name %s is that of the import of %s: rename one of them",
-				describe(c.desc), name, f.GoImportPath)
+				describe(c.desc), name, string(f.GoImportPath))
 		}
 		return
 	}

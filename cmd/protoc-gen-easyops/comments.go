@@ -30,12 +30,27 @@ func headerComment(f *protogen.File) string {
 }
 
 // commentText is the comment of a declaration: the one above it, else the one
-// behind it.
-func commentText(c protogen.CommentSet) string {
-	if text := clean(string(c.Leading)); text != "" {
-		return text
+// behind it. Where the declaration is deprecated, a paragraph says so.
+func commentText(c protogen.CommentSet, deprecated bool) string {
+	text := clean(string(c.Leading))
+	if text == "" {
+		text = clean(string(c.Trailing))
 	}
-	return clean(string(c.Trailing))
+	if deprecated && deprecation(text) == "" {
+		text = strings.TrimPrefix(text+"\n\nDeprecated: Do not use.", "\n\n")
+	}
+	return text
+}
+
+// deprecation is the paragraph of a comment by which Go tools know what is
+// deprecated, or empty.
+func deprecation(text string) string {
+	for paragraph := range strings.SplitSeq(text, "\n\n") {
+		if strings.HasPrefix(paragraph, "Deprecated: ") {
+			return paragraph
+		}
+	}
+	return ""
 }
 
 // clean turns a comment, which may hold anything, into plain text: no characters

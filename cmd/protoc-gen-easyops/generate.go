@@ -95,33 +95,33 @@ func emit(gen *protogen.Plugin, opts options, f *protogen.File) error {
 
 func serviceView(q qualifier, s *protogen.Service, fileDeprecated bool) templates.Service {
 	n := namesOf(s)
+	deprecated := fileDeprecated || s.Desc.Options().(*descriptorpb.ServiceOptions).GetDeprecated()
+	comment := commentText(s.Comments, deprecated)
 	return templates.Service{
-		FullName:   string(s.Desc.FullName()),
-		Comment:    commentText(s.Comments),
-		Deprecated: fileDeprecated || s.Desc.Options().(*descriptorpb.ServiceOptions).GetDeprecated(),
-		Comments:   comments(s),
-		Start:      n.Start,
-		Bind:       n.Bind,
-		Dial:       n.Dial,
-		Server:     q.pbName(n.Server),
-		Register:   q.pbName(n.Register),
-		Client:     q.pbName(n.Client),
-		NewClient:  q.pbName(n.NewClient),
-		Local:      q.locals(),
+		FullName:    string(s.Desc.FullName()),
+		Comment:     comment,
+		Deprecation: deprecation(comment),
+		Comments:    comments(s, comment),
+		Start:       n.Start,
+		Bind:        n.Bind,
+		Dial:        n.Dial,
+		Server:      q.pbName(n.Server),
+		Register:    q.pbName(n.Register),
+		Client:      q.pbName(n.Client),
+		NewClient:   q.pbName(n.NewClient),
+		Local:       q.locals(),
 	}
 }
 
 // comments are those of the service and its methods, as the runtime has them.
-func comments(s *protogen.Service) []templates.Comment {
-	var list []templates.Comment
-	add := func(name string, c protogen.CommentSet) {
-		if text := commentText(c); text != "" {
-			list = append(list, templates.Comment{Name: name, Text: text})
-		}
-	}
-	add("", s.Comments)
+func comments(s *protogen.Service, own string) []templates.Comment {
+	list := []templates.Comment{{Text: own}}
 	for _, m := range s.Methods {
-		add(string(m.Desc.Name()), m.Comments)
+		deprecated := m.Desc.Options().(*descriptorpb.MethodOptions).GetDeprecated()
+		list = append(list, templates.Comment{
+			Name: string(m.Desc.Name()),
+			Text: commentText(m.Comments, deprecated),
+		})
 	}
-	return list
+	return slices.DeleteFunc(list, func(c templates.Comment) bool { return c.Text == "" })
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
-	"github.com/go-easyops/easyops/runtime/easyops"
 )
 
 var (

@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // Main is the rest of a main function: it serves until SIGTERM or SIGINT, stops
 // in an orderly way, and exits with 0, or with 1 after an error, which it logs.
-// A second signal stops at once.
+// A second signal stops at once; one that comes together with the first, as
+// from timeout(1), which signals the process and then its group, is the same.
 func Main(s *Server, err error) {
 	if err := Run(s, err); err != nil {
 		for _, fault := range faults(err) {
@@ -35,13 +37,27 @@ func Run(s *Server, err error) error {
 	case <-s.done:
 		return s.Wait()
 	}
-	select {
-	case <-signals:
-		s.log.Warn("second signal: stopping at once")
-		s.cut()
-	case <-s.done:
-	}
+	s.awaitSecond(signals, time.Now())
 	return s.Wait()
+}
+
+// sameSignal is how long after a signal another counts as the same.
+const sameSignal = 300 * time.Millisecond
+
+// awaitSecond waits for the end of the stop, or for a signal that hurries it.
+func (s *Server) awaitSecond(signals <-chan os.Signal, first time.Time) {
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-signals:
+			if time.Since(first) > sameSignal {
+				s.log.Warn("second signal: stopping at once")
+				s.cut()
+				return
+			}
+		}
+	}
 }
 
 // faults takes a joined error apart, so that each has a line of its own.

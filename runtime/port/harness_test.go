@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -118,7 +120,8 @@ func (n *node) stop(t testing.TB) {
 		t.Errorf("close: %v", err)
 	}
 	for range 2 {
-		if err := <-n.served; err != nil {
+		err := <-n.served
+		if err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, grpc.ErrServerStopped) {
 			t.Errorf("serve: %v", err)
 		}
 	}
@@ -198,7 +201,10 @@ func dial(t testing.TB, addr string, cfg *tls.Config, opts ...grpc.DialOption) t
 	if cfg != nil {
 		creds = credentials.NewTLS(cfg)
 	}
-	cc, err := grpc.NewClient("passthrough:///"+addr, append(opts, grpc.WithTransportCredentials(creds))...)
+	if !strings.Contains(addr, ":///") {
+		addr = "passthrough:///" + addr
+	}
+	cc, err := grpc.NewClient(addr, append(opts, grpc.WithTransportCredentials(creds))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +259,7 @@ func transport(t testing.TB, cfg *tls.Config, set ...func(*http.Protocols, bool)
 	for _, f := range set {
 		f(&protos, true)
 	}
-	tr := &http.Transport{TLSClientConfig: cfg, Protocols: &protos}
+	tr := &http.Transport{TLSClientConfig: cfg.Clone(), Protocols: &protos}
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
 }

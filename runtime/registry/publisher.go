@@ -185,6 +185,10 @@ func (p *Publisher) run(ctx context.Context) {
 // whether nothing is left to do.
 func (p *Publisher) step(ctx context.Context) bool {
 	p.mu.Lock()
+	select {
+	case <-p.wake: // for what is seen here
+	default:
+	}
 	want, rev, listed, stopping := p.want, p.rev, p.listed, p.stopping
 	ctx, p.abort = context.WithTimeout(ctx, attemptTimeout)
 	defer p.abort()

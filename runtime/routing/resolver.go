@@ -46,7 +46,7 @@ func (f *finder) instances() []registry.Instance {
 func (f *finder) Build(_ resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &watch{finder: f, cc: cc, cancel: cancel}
-	w.late = time.AfterFunc(answerTime, func() { w.failed(errNoAnswer) })
+	w.late = time.AfterFunc(answerTime, w.remind)
 	w.done.Go(func() {
 		f.config.Registry.Watch(ctx, f.config.Service, w.update)
 	})
@@ -60,6 +60,9 @@ type watch struct {
 	cancel context.CancelFunc
 	late   *time.Timer
 	done   sync.WaitGroup
+
+	mu       sync.Mutex // held while news are handed on, to keep their order
+	answered bool
 }
 
 // ResolveNow implements [resolver.Resolver]. The registry tells by itself.
@@ -73,7 +76,9 @@ func (w *watch) Close() {
 }
 
 func (w *watch) update(listed []registry.Instance, err error) {
-	w.late.Stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.answered = true
 	if err != nil {
 		w.failed(err)
 		return
@@ -82,6 +87,15 @@ func (w *watch) update(listed []registry.Instance, err error) {
 	w.push(now, fmt.Sprintf("%s lists %s", w.finder.config.source(), count(listed)))
 	if again {
 		w.finder.retryNow()
+	}
+}
+
+// remind makes calls go on where the registry is slow.
+func (w *watch) remind() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.answered {
+		w.failed(errNoAnswer)
 	}
 }
 

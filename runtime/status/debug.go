@@ -30,8 +30,8 @@ const debugPath = "/internal/debug/"
 // but puts them on the mux of the whole process when it is imported.
 var snapshots = []struct{ page, name, title, help string }{
 	{"goroutine", "goroutine", "Goroutines", "Stacks of all goroutines; ?debug=2 in full as text."},
-	{"pprofheapdump", "heap", "Heap profile", "Sampled allocations that are live; ?gc=1 collects garbage first."},
-	{"heap", "heap", "Heap profile", "The same under the name that net/http/pprof gives it."},
+	{"pprofheapdump", "heap", "Heap profile", "What the live heap consists of, sampled; ?gc=1 collects garbage first."},
+	{"heap", "heap", "Heap profile", "The heap profile under the name that net/http/pprof gives it."},
 	{"allocs", "allocs", "Allocations", "Sampled allocations since the start, live or not."},
 	{"block", "block", "Blocking", "Where goroutines block; empty unless the program sets a block profile rate."},
 	{"mutex", "mutex", "Mutexes", "Who holds contended mutexes; empty unless the program sets a mutex profile fraction."},
@@ -45,7 +45,7 @@ func (p *Pages) HandleDebug(heapDump bool) error {
 	pages := []Page{
 		p.debugInfo("info", false), p.debugInfo("", true),
 		p.costly("cpu", "CPU profile", "Where CPU time goes during ?seconds= (30 if not given).", p.cpu),
-		p.costly("profile", "CPU profile", "The same under the name that net/http/pprof gives it.", p.cpu),
+		p.costly("profile", "CPU profile", "The CPU profile under the name that net/http/pprof gives it.", p.cpu),
 		p.costly("trace", "Execution trace", "What the scheduler does during ?seconds= (1 if not given).", p.trace),
 	}
 	for _, s := range snapshots {

@@ -48,7 +48,7 @@ func (p *Pages) HandleHealth(health func(context.Context) Health) error {
 		Get:  func(r *Request) (View, error) { return health(r.Context()).view(), nil },
 	}, {
 		Path: "/livez", Group: "Health", Title: "Liveness", Access: Everyone, Probe: true,
-		Help: "Probe: 200 as long as the process serves; it fails never because of a check.",
+		Help: "Probe: 200 as long as the process serves; it never fails because of a check.",
 		Raw:  func(w http.ResponseWriter, r *Request) error { return probe(w, r, "livez", true, nil) },
 	}, {
 		Path: "/readyz", Group: "Health", Title: "Readiness", Access: Everyone, Probe: true,

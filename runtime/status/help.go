@@ -31,32 +31,30 @@ type serviceData struct {
 func (p *Pages) helpPages() []Page {
 	help := Page{
 		Path: "/internal/help", Group: "This server", Title: "Help", Access: Operator,
-		Help: "Every page of this server.",
+		Help: "This page: every page of the server and its gRPC services.",
 		Get:  func(r *Request) (View, error) { return p.helpView(r), nil },
 	}
 	overview, bare := help, help
 	overview.Path, overview.Hidden = "/internal/", true
 	bare.Path, bare.Hidden = "/internal", true
-	return []Page{help, overview, bare, {
-		Path: stylePath, Title: "Style", Help: "How the pages look.", Access: Everyone, Hidden: true,
-		Raw: func(w http.ResponseWriter, _ *Request) error {
-			w.Header().Set("Content-Type", "text/css; charset=utf-8")
-			_, _ = w.Write(style) // the client's loss
-			return nil
-		},
-	}}
+	return []Page{
+		help, overview, bare,
+		asset(stylePath, "Style", "text/css; charset=utf-8", style),
+		asset(iconPath, "Icon", "image/svg+xml", icon),
+	}
 }
 
 func (p *Pages) helpView(r *Request) View {
 	pages := p.list()
 	services := p.describedServices()
 	v := View{Title: p.cfg.Name, Data: p.helpData(r, pages, services)}
+	if len(services) > 0 {
+		v.Body = append(v.Body, p.servicesSection(r, services))
+	}
 	for _, group := range groups(pages) {
 		v.Body = append(v.Body, Section{ID: slug(group), Title: group, Body: []Block{p.groupTable(pages, group)}})
 	}
-	if len(services) > 0 {
-		v.Body = append([]Block{p.servicesSection(r, services)}, v.Body...)
-	}
+	v.Body = append(v.Body, Text("Each page is HTML for a browser, JSON with Accept: application/json or ?format=json, and text otherwise."))
 	return v
 }
 
@@ -91,22 +89,25 @@ func groups(pages []*Page) []string {
 }
 
 func (p *Pages) groupTable(pages []*Page, group string) Table {
-	t := Table{Columns: []string{"Page", "Path", "What", "Who"}}
+	t := Table{Columns: []string{"Page", "What", "Who"}}
 	for _, pg := range pages {
-		if pg.Hidden || pg.Group != group {
-			continue
+		if !pg.Hidden && pg.Group == group {
+			t.Rows = append(t.Rows, []Cell{pg.cell(), Str(pg.Help), {Text: pg.Access.String(), Tone: Muted}})
 		}
-		path := Cell{Text: pg.Path, Tone: Mono}
-		if pg.Get == nil && pg.Raw == nil {
-			path.Text = "POST " + path.Text
-		}
-		title := Str(pg.Title)
-		if !pg.hasWildcard() {
-			title.Link = pg.Path
-		}
-		t.Rows = append(t.Rows, []Cell{title, path, Str(pg.Help), {Text: pg.Access.String(), Tone: Muted}})
 	}
 	return t
+}
+
+// cell is the page's path with a link, and what to send where that is not GET.
+func (pg *Page) cell() Cell {
+	c := Name(pg.Path)
+	if pg.Get == nil && pg.Raw == nil {
+		c.Text = "POST " + pg.Path
+	}
+	if !pg.hasWildcard() {
+		c.Link = pg.Path
+	}
+	return c
 }
 
 func (p *Pages) servicesSection(r *Request, services []Service) Section {

@@ -9,12 +9,18 @@ import (
 	"strings"
 )
 
-// stylePath is where the style sheet is. It holds nothing secret, and error
-// pages need it too, so it is open.
-const stylePath = "/internal/style.css"
+// The files that HTML pages consist of. They hold nothing secret, and error
+// pages need them too, so they are open.
+const (
+	stylePath = "/internal/style.css"
+	iconPath  = "/internal/icon.svg"
+)
 
 //go:embed style.css
 var style []byte
+
+//go:embed icon.svg
+var icon []byte
 
 //go:embed page.html
 var pageText string
@@ -30,6 +36,7 @@ type pageModel struct {
 	View
 	Name    string
 	Style   string
+	Icon    string
 	Path    string
 	State   *Cell
 	Nav     []navItem
@@ -61,7 +68,10 @@ var navPaths = []struct{ path, text string }{
 }
 
 func (p *Pages) writeHTML(w io.Writer, r *http.Request, v View) error {
-	m := pageModel{View: v, Name: p.cfg.Name, Style: stylePath, Path: r.URL.Path, Nav: p.nav(r.URL.Path), TOC: contents(v.Body)}
+	m := pageModel{
+		View: v, Name: p.cfg.Name, Style: stylePath, Icon: iconPath, Path: r.URL.Path,
+		Nav: p.nav(r.URL.Path), TOC: contents(v.Body),
+	}
 	if s := p.state(r); s != "" {
 		c := stateCell(s)
 		m.State = &c
@@ -87,6 +97,18 @@ func (p *Pages) nav(current string) []navItem {
 		}
 	}
 	return items
+}
+
+// asset is a page that is a file.
+func asset(path, title, contentType string, content []byte) Page {
+	return Page{
+		Path: path, Title: title, Help: "How the pages look.", Access: Everyone, Hidden: true,
+		Raw: func(w http.ResponseWriter, _ *Request) error {
+			w.Header().Set("Content-Type", contentType)
+			_, _ = w.Write(content) // the client's loss
+			return nil
+		},
+	}
 }
 
 // contents is the table of contents of a page of several sections.

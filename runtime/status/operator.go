@@ -28,7 +28,9 @@ func LocalOperator() Authorizer {
 
 // NobodyOperator accepts nobody, and says why.
 func NobodyOperator(reason string) Authorizer {
-	return func(*http.Request) (string, error) { return "", forbidden("nobody is operator of this server: %s", reason) }
+	return func(*http.Request) (string, error) {
+		return "", forbidden("nobody is operator of this server: %s", reason)
+	}
 }
 
 func loopbackHost(hostport string) bool {

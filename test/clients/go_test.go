@@ -32,7 +32,7 @@ func TestGrpcGo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close() //nolint:errcheck // the calls are over
+		defer conn.Close()
 		got, err := converse(t.Context(), echov1.NewEchoServiceClient(conn))
 		if err != nil {
 			t.Fatal(err)

@@ -23,7 +23,7 @@ const service = "echo.v1.EchoService"
 // replacement first, as a deployment does. Nobody may notice.
 func TestRestartUnderLoad(t *testing.T) {
 	url := "local:" + t.TempDir()
-	l, codes := rollingRestarts(t, url, restarts, func(t *testing.T, s *serve.Server) {
+	l, codes := rollingRestarts(t, url, restarts, 300*time.Millisecond, func(t *testing.T, s *serve.Server) {
 		s.Signal(t, syscall.SIGTERM)
 	})
 	if l.failed != 0 {
@@ -47,19 +47,19 @@ func TestRestartUnderLoad(t *testing.T) {
 
 func TestControlKill(t *testing.T) {
 	url := "local:" + t.TempDir()
-	l, _ := rollingRestarts(t, url, 3, func(t *testing.T, s *serve.Server) {
+	l, _ := rollingRestarts(t, url, 3, 300*time.Millisecond, func(t *testing.T, s *serve.Server) {
 		s.Signal(t, syscall.SIGKILL)
 	})
 	mustFail(t, l)
 }
 
-// TestControlStop lets a second signal cut short the orderly end: gRPC's Stop
-// at once.
+// TestControlStop lets a second signal cut short the drain delay: gRPC's Stop at
+// once.
 func TestControlStop(t *testing.T) {
 	url := "local:" + t.TempDir()
-	l, _ := rollingRestarts(t, url, 3, func(t *testing.T, s *serve.Server) {
+	l, _ := rollingRestarts(t, url, 3, 10*time.Second, func(t *testing.T, s *serve.Server) {
 		s.Signal(t, syscall.SIGTERM)
-		time.Sleep(20 * time.Millisecond) // two signals at once can arrive as one
+		time.Sleep(600 * time.Millisecond) // signals that follow at once may count as one
 		s.Signal(t, syscall.SIGINT)
 	})
 	mustFail(t, l)
@@ -78,9 +78,9 @@ func mustFail(t *testing.T, l *load) {
 // rollingRestarts starts two instances, calls them through the generated
 // client, and n times starts a replacement, waits until it is registered, and
 // stops the oldest instance. It returns what the load saw and the exit codes.
-func rollingRestarts(t *testing.T, url string, n int, stop func(*testing.T, *serve.Server)) (l *load, exitCodes []int) {
+func rollingRestarts(t *testing.T, url string, n int, drainDelay time.Duration, stop func(*testing.T, *serve.Server)) (l *load, exitCodes []int) {
 	t.Helper()
-	flags := []string{"-easyops.registry=" + url, "-easyops.drain-delay=300ms", "-easyops.stream-grace=2s"}
+	flags := []string{"-easyops.registry=" + url, "-easyops.drain-delay=" + drainDelay.String(), "-easyops.stream-grace=2s"}
 	running := []*serve.Server{serve.Start(t, flags...), serve.Start(t, flags...)}
 	reg := openRegistry(t, url)
 	for _, s := range running {
@@ -91,7 +91,7 @@ func rollingRestarts(t *testing.T, url string, n int, stop func(*testing.T, *ser
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // nothing depends on it any more
+	defer conn.Close()
 
 	l = startLoad(client)
 	for range n {

@@ -1,0 +1,57 @@
+package registry
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+func TestOpen(t *testing.T) {
+	var opened string
+	RegisterDriver("opentest", func(url string, _ *slog.Logger) (Registry, error) {
+		opened = url
+		return newFake(), nil
+	})
+	t.Cleanup(func() { // nothing of it is left for other tests
+		drivers.Lock()
+		delete(drivers.m, "opentest")
+		drivers.Unlock()
+	})
+
+	for _, tt := range []struct {
+		url     string
+		wantErr []string
+	}{
+		{url: "opentest"},
+		{url: "opentest:/some/dir"},
+		{url: "opentest://a:1,b:2/p?x=y"},
+		{url: "etcd://h:2379", wantErr: []string{`"etcd://h:2379"`, `import _ "github.com/go-easyops/easyops/runtime/registry/etcd"`}},
+		{url: "consul://h", wantErr: []string{`"consul://h" is unknown`, "none", "opentest", "etcd://HOST:PORT"}},
+		{url: "", wantErr: []string{`"" is unknown`}},
+	} {
+		t.Run(tt.url, func(t *testing.T) {
+			opened = ""
+			r, err := Open(tt.url, slog.Default())
+			if tt.wantErr == nil {
+				if err != nil || r == nil || opened != tt.url {
+					t.Fatalf("got %v, %v; the driver was given %q", r, err, opened)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range tt.wantErr {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestOpenNone(t *testing.T) {
+	if r, err := Open("none", slog.Default()); r != nil || err != nil {
+		t.Errorf("got %v, %v; want neither a registry nor an error", r, err)
+	}
+}
