@@ -15,13 +15,26 @@ import (
 const (
 	goldenModule = "example.com/golden"
 	easyopsPath  = "github.com/go-easyops/easyops"
+	callSuffix   = "call_test.go.txt"
 )
 
 // What the plugin emits for every case builds, beside the output of the plugins
-// that it builds on and with the runtime of this checkout.
-func TestGoldensBuild(t *testing.T) {
-	dir := goldenTree(t)
+// that it builds on and with the runtime of this checkout. Some cases bring a
+// test that starts and calls what was built.
+func TestGoldensBuildAndRun(t *testing.T) {
+	dir := newModule(t)
+	run := []string{"test", "-count=1"}
+	for _, c := range testCases(t) {
+		writeTree(t, dir, mustRespond(t, c.request(t, c.parameter, "module="+goldenModule)))
+		writeTree(t, dir, external(t, "protoc-gen-go", c))
+		writeTree(t, dir, external(t, "protoc-gen-go-grpc", c))
+		for path, text := range c.files(t, callSuffix) {
+			writeTree(t, dir, map[string]string{c.name + "/" + strings.TrimSuffix(path, ".txt"): text})
+			run = append(run, "./"+c.name)
+		}
+	}
 	goRun(t, dir, "vet", "./...")
+	goRun(t, dir, run...)
 }
 
 // A name that is missing leads to the comment that says what to do.
@@ -39,18 +52,6 @@ func TestBuildWithoutGRPC(t *testing.T) {
 	if text := c.files(t, goldenSuffix)["methods_easyops.pb.go"+goldenSuffix]; !strings.Contains(text, cure) {
 		t.Error("the generated file does not name the cure")
 	}
-}
-
-// goldenTree is a module with the output of all plugins for all cases.
-func goldenTree(t *testing.T) string {
-	t.Helper()
-	dir := newModule(t)
-	for _, c := range testCases(t) {
-		writeTree(t, dir, mustRespond(t, c.request(t, c.parameter, "module="+goldenModule)))
-		writeTree(t, dir, external(t, "protoc-gen-go", c))
-		writeTree(t, dir, external(t, "protoc-gen-go-grpc", c))
-	}
-	return dir
 }
 
 // newModule is an empty module that uses this checkout, with the versions that
@@ -129,11 +130,9 @@ func goCommand(dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func goRun(t *testing.T, dir string, args ...string) string {
+func goRun(t *testing.T, dir string, args ...string) {
 	t.Helper()
-	out, err := goCommand(dir, args...).CombinedOutput()
-	if err != nil {
+	if out, err := goCommand(dir, args...).CombinedOutput(); err != nil {
 		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return string(out)
 }

@@ -9,7 +9,7 @@ import (
 // announce says what was decided.
 func (s *Server) announce() {
 	attrs := []any{"addr", s.Addr().String(), "services", s.serviceNames(), "mode", s.mode(), "registry", s.cfg.registry, "instance", s.id}
-	if !s.cfg.noStatus {
+	if !s.cfg.noStatus && s.trust == standalone { // otherwise nobody may see it
 		attrs = append(attrs, "help", s.helpURL())
 	}
 	s.log.Info("serving", attrs...)

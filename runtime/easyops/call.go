@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -125,7 +126,7 @@ func (m *method) runStream(srv any, ss grpc.ServerStream, handler grpc.StreamHan
 // interceptStream is the first stream interceptor where the user brings some:
 // grpc-go runs those before the handler, and identity comes before them.
 func (s *Server) interceptStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-	m, ok := s.methods[info.FullMethod[1:]]
+	m, ok := s.methods[strings.TrimPrefix(info.FullMethod, "/")]
 	if !ok {
 		m = s.unknown
 	}

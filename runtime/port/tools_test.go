@@ -49,9 +49,13 @@ func TestCurl(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			url := tc.args[len(tc.args)-1]
-			args := append([]string{"-sS", "--max-time", "10"}, append(tc.args, url, url)...)
-			if got := output(t, curl, args...); got != tc.want+tc.want+tc.want { // thrice on one connection
-				t.Errorf("got %q, want %q thrice", got, tc.want)
+			args := append([]string{"-sS", "--max-time", "10"}, tc.args...)
+			want := tc.want
+			if tc.name != "--http2-prior-knowledge" { // where curl 7.88 reuses no connection, of no server
+				args, want = append(args, url, url), want+want+want
+			}
+			if got := output(t, curl, args...); got != want {
+				t.Errorf("got %q, want %q", got, want)
 			}
 		})
 	}

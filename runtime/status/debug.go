@@ -74,11 +74,18 @@ func (p *Pages) costly(name, title, help string, f func(http.ResponseWriter, *Re
 	}
 }
 
-// download sets the headers of a file. It is called when nothing can fail any
-// more.
+// download sets the headers of a file.
 func download(w http.ResponseWriter, r *Request, suffix string) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", path.Base(r.URL.Path)+suffix))
+}
+
+// taken answers that the Go runtime is already at it for somebody else, with
+// an error in place of a file.
+func taken(w http.ResponseWriter, err error) error {
+	w.Header().Del("Content-Type")
+	w.Header().Del("Content-Disposition")
+	return Errorf(http.StatusConflict, "%v: another part of the process began it, try again later", err)
 }
 
 // seconds is how long a profile is to run. The connection's deadlines make
@@ -113,11 +120,10 @@ func (p *Pages) cpu(w http.ResponseWriter, r *Request) error {
 	if err != nil {
 		return err
 	}
-	// The profile is written when it stops, so the headers can wait.
-	if err := pprof.StartCPUProfile(w); err != nil {
-		return Errorf(http.StatusConflict, "%v: another part of the process took it, try again later", err)
-	}
 	download(w, r, ".pprof")
+	if err := pprof.StartCPUProfile(w); err != nil {
+		return taken(w, err)
+	}
 	pause(r, d)
 	pprof.StopCPUProfile()
 	return nil
@@ -130,9 +136,7 @@ func (p *Pages) trace(w http.ResponseWriter, r *Request) error {
 	}
 	download(w, r, ".trace")
 	if err := trace.Start(w); err != nil {
-		clear(w.Header())
-		setHeaders(w.Header())
-		return Errorf(http.StatusConflict, "%v: another part of the process took it, try again later", err)
+		return taken(w, err)
 	}
 	pause(r, d)
 	trace.Stop()

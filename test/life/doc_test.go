@@ -3,9 +3,16 @@
 package life
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/go-easyops/easyops/test/serve"
 )
 
 func TestMain(m *testing.M) { serve.Main(m) }
+
+// localRegistry is the URL of a registry of the test's own.
+func localRegistry(t *testing.T) string {
+	t.Helper()
+	return "local:" + filepath.Join(t.TempDir(), "registry")
+}

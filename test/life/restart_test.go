@@ -22,7 +22,7 @@ const service = "echo.v1.EchoService"
 // TestRestartUnderLoad restarts two instances in turn under load, the
 // replacement first, as a deployment does. Nobody may notice.
 func TestRestartUnderLoad(t *testing.T) {
-	url := "local:" + t.TempDir()
+	url := localRegistry(t)
 	l, codes := rollingRestarts(t, url, restarts, 300*time.Millisecond, func(t *testing.T, s *serve.Server) {
 		s.Signal(t, syscall.SIGTERM)
 	})
@@ -46,7 +46,7 @@ func TestRestartUnderLoad(t *testing.T) {
 // that fails nothing, the test above is blind.
 
 func TestControlKill(t *testing.T) {
-	url := "local:" + t.TempDir()
+	url := localRegistry(t)
 	l, _ := rollingRestarts(t, url, 3, 300*time.Millisecond, func(t *testing.T, s *serve.Server) {
 		s.Signal(t, syscall.SIGKILL)
 	})
@@ -56,7 +56,7 @@ func TestControlKill(t *testing.T) {
 // TestControlStop lets a second signal cut short the drain delay: gRPC's Stop at
 // once.
 func TestControlStop(t *testing.T) {
-	url := "local:" + t.TempDir()
+	url := localRegistry(t)
 	l, _ := rollingRestarts(t, url, 3, 10*time.Second, func(t *testing.T, s *serve.Server) {
 		s.Signal(t, syscall.SIGTERM)
 		time.Sleep(600 * time.Millisecond) // signals that follow at once may count as one
@@ -109,7 +109,7 @@ func rollingRestarts(t *testing.T, url string, n int, drainDelay time.Duration, 
 // registration before it ends, for clients that believe the registry and fail
 // fast. It is what servers do that unregister at SIGTERM.
 func TestControlDeletedFirst(t *testing.T) {
-	url := "local:" + t.TempDir()
+	url := localRegistry(t)
 	reg := openRegistry(t, url)
 	addr := serve.FreeAddr(t)
 

@@ -26,7 +26,7 @@ func contextWithPatience(t *testing.T) (context.Context, context.CancelFunc) {
 
 // TestFirstMinutes does what a reader of the README does with the example.
 func TestFirstMinutes(t *testing.T) {
-	url := "local:" + t.TempDir()
+	url := localRegistry(t)
 	s := serve.Start(t, "-easyops.registry="+url)
 
 	out := command(t, serve.Build(t, serve.Grpcurl), "-plaintext", "-d", `{"message":"hi"}`, s.Addr, service+"/Echo")

@@ -1,0 +1,444 @@
+package routing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/go-easyops/easyops/runtime/registry"
+	"github.com/go-easyops/easyops/runtime/registry/local"
+)
+
+func startServers(t *testing.T, n int, delay time.Duration) (all []*server, list []registry.Instance) {
+	t.Helper()
+	for k := range n {
+		s := startServerAt(t, fmt.Sprintf("s%d", k), "127.0.0.1:0", delay)
+		all, list = append(all, s), append(list, s.instance(registry.Ready))
+	}
+	return all, list
+}
+
+func TestBalance(t *testing.T) {
+	servers, list := startServers(t, 4, 0)
+	c := dialTo(t, newMemory(list...), 0)
+	for _, s := range servers {
+		want(t, c, s.id)
+	}
+	counts := map[string]int{}
+	for range 400 {
+		id, err := who(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts[id]++
+	}
+	for _, s := range servers {
+		if n := counts[s.id]; n < 95 || n > 105 {
+			t.Errorf("%s got %d of 400 calls: %v", s.id, n, counts)
+		}
+	}
+	if got := len(c.Instances()); got != 4 {
+		t.Errorf("%d instances", got)
+	}
+	if c.State() != connectivity.Ready {
+		t.Errorf("state %v", c.State())
+	}
+}
+
+// Only the calls that an instance was working on fail when it dies, although
+// the registry lists it on.
+func TestKilledUnderLoad(t *testing.T) {
+	const callers = 20
+	servers, list := startServers(t, 3, 2*time.Millisecond)
+	c := dialTo(t, newMemory(list...), 0)
+	for _, s := range servers {
+		want(t, c, s.id)
+	}
+	l := startLoad(t, c, callers)
+	servers[1].stop()
+	l.more(t, 50*callers)
+	failed := l.stop()
+	if len(failed) > callers {
+		t.Errorf("%d calls failed, %d were under way: %v", len(failed), callers, failed[0])
+	}
+	for _, err := range failed {
+		wantStatus(t, err, codes.Unavailable)
+	}
+	if len(failed) == 0 {
+		t.Error("no call failed: the test is blind")
+	}
+}
+
+func TestGracefulUnderLoad(t *testing.T) {
+	servers, list := startServers(t, 3, time.Millisecond)
+	c := dialTo(t, newMemory(list...), 0)
+	for _, s := range servers {
+		want(t, c, s.id)
+	}
+	l := startLoad(t, c, 20)
+	servers[0].grpc.GracefulStop()
+	servers[2].grpc.GracefulStop()
+	l.more(t, 1000)
+	if failed := l.stop(); len(failed) > 0 {
+		t.Errorf("%d calls failed: %v", len(failed), failed[0])
+	}
+}
+
+// A single instance is replaced again and again.
+func TestRollingReplacement(t *testing.T) {
+	old := startServerAt(t, "v0", "127.0.0.1:0", time.Millisecond)
+	m := newMemory(old.instance(registry.Ready))
+	c := dialTo(t, m, 0)
+	want(t, c, "v0")
+	l := startLoad(t, c, 20)
+	for n := range 10 {
+		m.say(nil, old.instance(registry.Stopping))
+		next := startServerAt(t, fmt.Sprintf("v%d", n+1), "127.0.0.1:0", time.Millisecond)
+		m.say(nil, old.instance(registry.Stopping), next.instance(registry.Ready))
+		l.more(t, 100)
+		old.grpc.GracefulStop()
+		m.say(nil, next.instance(registry.Ready))
+		l.more(t, 20)
+		old = next
+	}
+	if failed := l.stop(); len(failed) > 0 {
+		t.Errorf("%d calls failed: %v", len(failed), failed[0])
+	}
+}
+
+// The only instance stops and comes back at the same address, as in a restart
+// in place: calls wait, none fails.
+func TestRestartInPlace(t *testing.T) {
+	s := startServer(t, "a")
+	m := newMemory(s.instance(registry.Ready))
+	c := dialTo(t, m, 0)
+	want(t, c, "a")
+	l := startLoad(t, c, 5)
+	s.grpc.GracefulStop()
+	m.say(nil)
+	time.Sleep(600 * time.Millisecond) // some attempts fail, the backoff grows
+	if c.State() == connectivity.Ready {
+		t.Fatal("still connected")
+	}
+	again := startServerAt(t, "b", s.addr, 0)
+	start := time.Now()
+	m.say(nil, again.instance(registry.Ready))
+	l.more(t, 100)
+	t.Logf("back after %v", time.Since(start))
+	if failed := l.stop(); len(failed) > 0 {
+		t.Errorf("%d calls failed: %v", len(failed), failed[0])
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	dead := startServer(t, "dead")
+	dead.stop()
+	for name, tt := range map[string]struct {
+		registry *memory
+		texts    []string
+	}{
+		"no instance":    {newMemory(), []string{"lists no instance"}},
+		"not ready":      {newMemory(dead.instance(registry.NotReady), dead.instance(registry.Starting)), []string{"lists 2, 1 NOT_READY, 1 STARTING"}},
+		"unreachable":    {newMemory(dead.instance(registry.Ready)), []string{"lists 1, 1 READY", "last error", dead.addr, "refused"}},
+		"registry fails": {&memory{err: errors.New("it is down"), changed: make(chan struct{})}, []string{"cannot be asked: it is down"}},
+		"other protocol": {newMemory(registry.Instance{ID: "x", Addr: dead.addr, Kinds: []registry.Kind{registry.KindHTTP}, Health: registry.Ready}), []string{"lists 1, 1 READY"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const maxWait = 400 * time.Millisecond
+			texts := append(tt.texts, service, "registry of the test")
+			c := dialTo(t, tt.registry, maxWait)
+
+			start := time.Now()
+			_, err := who(t.Context(), c)
+			wantStatus(t, err, codes.Unavailable, append(texts, "waited 400ms")...)
+			if d := time.Since(start); d < maxWait || d > 2*maxWait {
+				t.Errorf("the call failed after %v, want %v", d, maxWait)
+			}
+
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			defer cancel()
+			_, err = who(ctx, c)
+			wantStatus(t, err, codes.DeadlineExceeded, texts...)
+
+			stream, err := c.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/"+service+"/Stay")
+			if err == nil {
+				err = stream.RecvMsg(&emptypb.Empty{})
+			}
+			wantStatus(t, err, codes.Unavailable, texts...)
+
+			if c.State() == connectivity.TransientFailure { // else it is connecting, which takes no time
+				start = time.Now()
+				_, err = who(t.Context(), c, grpc.WaitForReady(false))
+				wantStatus(t, err, codes.Unavailable, texts...)
+				if d := time.Since(start); d > maxWait/2 {
+					t.Errorf("a call that does not wait took %v", d)
+				}
+			}
+		})
+	}
+}
+
+func TestSilentRegistry(t *testing.T) {
+	m := newMemory()
+	m.silent = true
+	c := dialTo(t, m, answerTime+200*time.Millisecond)
+	_, err := who(t.Context(), c)
+	wantStatus(t, err, codes.Unavailable, "cannot be asked: no answer yet", service)
+	s := startServer(t, "a")
+	m.say(nil, s.instance(registry.Ready))
+	want(t, c, "a")
+}
+
+// Each call waits from its own start, not from the first one's.
+func TestEachCallWaitsItsTime(t *testing.T) {
+	const maxWait = 500 * time.Millisecond
+	c := dialTo(t, newMemory(), maxWait)
+	var wg sync.WaitGroup
+	for n := range 5 {
+		wg.Go(func() {
+			time.Sleep(time.Duration(n) * maxWait / 4)
+			start := time.Now()
+			_, err := who(t.Context(), c)
+			d := time.Since(start)
+			if d < maxWait || d > maxWait+4*lookInterval {
+				t.Errorf("call %d failed after %v (%v)", n, d, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A call that found the connection ready, just before it was not, waits too.
+func TestUnstampedCall(t *testing.T) {
+	c := dialTo(t, newMemory(), 300*time.Millisecond)
+	err := c.cc.Invoke(t.Context(), "/"+service+"/Am", &emptypb.Empty{}, &emptypb.Empty{})
+	wantStatus(t, err, codes.Unavailable, "waited 300ms")
+}
+
+func TestInstanceAppears(t *testing.T) {
+	m := newMemory()
+	c := dialTo(t, m, 0)
+	const waiting = 200
+	errs := make(chan error, waiting)
+	for range waiting {
+		go func() {
+			_, err := who(t.Context(), c)
+			errs <- err
+		}()
+	}
+	for m.watches.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-errs:
+		t.Fatalf("a call ended without an instance: %v", err)
+	case <-time.After(3 * lookInterval):
+	}
+	m.say(nil, startServer(t, "a").instance(registry.Ready))
+	for range waiting {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestHealth(t *testing.T) {
+	a, b := startServer(t, "a"), startServer(t, "b")
+	m := newMemory(a.instance(registry.Stopping), b.instance(registry.NotReady))
+	c := dialTo(t, m, 0)
+	for range 20 {
+		if id, err := who(t.Context(), c); id != "a" {
+			t.Fatalf("%q answered, want the one that is STOPPING (%v)", id, err)
+		}
+	}
+	m.say(nil, a.instance(registry.Stopping), b.instance(registry.Ready))
+	want(t, c, "b")
+	for range 20 {
+		if id, err := who(t.Context(), c); id != "b" {
+			t.Fatalf("%q answered, want the one that is READY (%v)", id, err)
+		}
+	}
+}
+
+// Neither an error nor an empty answer takes instances away that work.
+func TestLastKnown(t *testing.T) {
+	s := startServer(t, "a")
+	m := newMemory(s.instance(registry.Ready))
+	c := dialTo(t, m, 300*time.Millisecond)
+	want(t, c, "a")
+	for name, change := range map[string]func(){
+		"error":     func() { m.say(errors.New("down")) },
+		"empty":     func() { m.say(nil) },
+		"not ready": func() { m.say(nil, s.instance(registry.NotReady)) },
+	} {
+		change()
+		for range 50 {
+			if _, err := who(t.Context(), c); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
+	m.say(nil)
+	s.stop()
+	_, err := who(t.Context(), c)
+	if strings.Contains(err.Error(), "error reading from server") { // it had begun
+		_, err = who(t.Context(), c)
+	}
+	wantStatus(t, err, codes.Unavailable, "lists no instance", "last error", s.addr)
+}
+
+func TestIdle(t *testing.T) {
+	s := startServer(t, "a")
+	m := newMemory(s.instance(registry.Ready))
+	c := dialTo(t, m, 0, grpc.WithIdleTimeout(50*time.Millisecond))
+	for n := range 3 {
+		want(t, c, "a")
+		if got := m.watches.Load(); got != 1 {
+			t.Errorf("%d watches in use", got)
+		}
+		c.cc.Connect()
+		for c.State() != connectivity.Idle || m.watches.Load() != 0 {
+			if !c.cc.WaitForStateChange(t.Context(), connectivity.Ready) {
+				t.Fatalf("round %d: not idle", n)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if n == 1 { // what was known before is used where the registry fails meanwhile
+			m.say(errors.New("down"))
+		}
+	}
+}
+
+func TestTarget(t *testing.T) {
+	s := startServer(t, "a")
+	_, port, _ := net.SplitHostPort(s.addr)
+	for _, target := range []string{s.addr, "dns:///127.0.0.1:" + port, "passthrough:///" + s.addr} {
+		c := dial(t, Config{Target: target})
+		want(t, c, "a")
+		if c.Instances() != nil {
+			t.Error("a target has no instances")
+		}
+	}
+	s.stop()
+	c := dial(t, Config{Target: s.addr, MaxWait: 200 * time.Millisecond})
+	_, err := who(t.Context(), c)
+	wantStatus(t, err, codes.Unavailable, service, "target "+s.addr, "last error", "waited 200ms")
+
+	start := time.Now()
+	restarted := make(chan struct{})
+	go func() {
+		defer close(restarted)
+		time.Sleep(100 * time.Millisecond)
+		startServerAt(t, "again", s.addr, 0)
+	}()
+	c = dial(t, Config{Target: s.addr})
+	want(t, c, "again")
+	<-restarted
+	t.Logf("back after %v", time.Since(start))
+}
+
+func TestStream(t *testing.T) {
+	a, b := startServer(t, "a"), startServer(t, "b")
+	m := newMemory(a.instance(registry.Ready))
+	c := dialTo(t, m, 0)
+	stream, err := c.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/"+service+"/Stay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() (string, error) {
+		reply := &wrapperspb.StringValue{}
+		return reply.Value, errors.Join(stream.SendMsg(&emptypb.Empty{}), stream.RecvMsg(reply))
+	}
+	if _, err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	// Streams stay where they are while their instance goes.
+	m.say(nil, a.instance(registry.Stopping), b.instance(registry.Ready))
+	want(t, c, "b")
+	for range 10 {
+		if _, err := ask(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := stream.CloseSend(); err != nil {
+		t.Error(err)
+	}
+	if err := stream.RecvMsg(&emptypb.Empty{}); err == nil {
+		t.Error("the stream did not end")
+	}
+}
+
+func TestLocalRegistry(t *testing.T) {
+	r, err := local.Open(t.TempDir()+"/reg", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dial(t, Config{Registry: r})
+	answers := make(chan string)
+	go func() {
+		id, err := who(t.Context(), c)
+		answers <- fmt.Sprint(id, err)
+	}()
+	a := startServer(t, "a")
+	lease, err := r.Register(t.Context(), []registry.Instance{a.instance(registry.Ready)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Close(context.Background())
+	if got := <-answers; got != "a<nil>" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestDialRefuses(t *testing.T) {
+	creds := grpc.WithTransportCredentials(insecure.NewCredentials())
+	for name, tt := range map[string]struct {
+		config  Config
+		opts    []grpc.DialOption
+		wantErr string
+	}{
+		"no service":     {Config{Registry: newMemory()}, []grpc.DialOption{creds}, "service name"},
+		"no registry":    {Config{Service: service}, []grpc.DialOption{creds}, "dns:///host:port"},
+		"negative wait":  {Config{Service: service, Registry: newMemory(), MaxWait: -1}, []grpc.DialOption{creds}, "negative"},
+		"no credentials": {Config{Service: service, Registry: newMemory()}, nil, "transport"},
+	} {
+		if c, err := Dial(tt.config, tt.opts...); err == nil || !strings.Contains(err.Error(), tt.wantErr) {
+			t.Errorf("%s: got %v, %v", name, c, err)
+		}
+	}
+}
+
+func TestClose(t *testing.T) {
+	c := dialTo(t, newMemory(), 0)
+	errs := make(chan error)
+	go func() { _, err := who(t.Context(), c); errs <- err }()
+	time.Sleep(50 * time.Millisecond)
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	wantStatus(t, <-errs, codes.Canceled)
+	_, err := who(t.Context(), c)
+	wantStatus(t, err, codes.Canceled)
+}
+
+func TestReadyCallsCostNothing(t *testing.T) {
+	c := dialTo(t, newMemory(startServer(t, "a").instance(registry.Ready)), 0)
+	want(t, c, "a")
+	ctx, opts := t.Context(), []grpc.CallOption{grpc.WaitForReady(true)}
+	if n := testing.AllocsPerRun(100, func() { c.stamp(ctx, opts) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
