@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/bufbuild/protocompile"
 	"github.com/bufbuild/protocompile/protoutil"
@@ -42,21 +45,37 @@ func TestGeneratedCodeIsFresh(t *testing.T) {
 	if len(want) == 0 {
 		t.Fatal("the plugins generated nothing")
 	}
-	for name, content := range want {
-		switch got, err := os.ReadFile(name); {
-		case errors.Is(err, fs.ErrNotExist):
-			t.Errorf("%s is missing: run make generate", name)
-		case err != nil:
-			t.Error(err)
-		case string(got) != content:
-			t.Errorf("%s is stale: run make generate", name)
-		}
+	for _, fault := range compare(want, os.DirFS(".")) {
+		t.Error(fault)
 	}
 	walk(t, func(name string) {
 		if _, ok := want[name]; !ok && strings.HasSuffix(name, ".pb.go") && !strings.Contains(name, "testdata/") {
 			t.Errorf("%s is generated from no .proto file of the tree: remove it", name)
 		}
 	})
+}
+
+// compare says which files of a tree are not as they should be.
+func compare(want map[string]string, tree fs.FS) (faults []string) {
+	for name, content := range want {
+		switch got, err := fs.ReadFile(tree, name); {
+		case err != nil:
+			faults = append(faults, fmt.Sprintf("%v: run make generate", err))
+		case string(got) != content:
+			faults = append(faults, name+" is stale: run make generate")
+		}
+	}
+	return faults
+}
+
+func TestCompare(t *testing.T) {
+	tree := fstest.MapFS{"fresh.go": {Data: []byte("a")}, "stale.go": {Data: []byte("a")}}
+	faults := compare(map[string]string{"fresh.go": "a", "stale.go": "b", "missing.go": "c"}, tree)
+	slices.Sort(faults)
+	want := []string{"open missing.go: file does not exist: run make generate", "stale.go is stale: run make generate"}
+	if !slices.Equal(faults, want) {
+		t.Errorf("got %q, want %q", faults, want)
+	}
 }
 
 // protoFiles returns the .proto files relative to their roots.

@@ -54,6 +54,29 @@ func TestBuildWithoutGRPC(t *testing.T) {
 	}
 }
 
+// So does code that is older or newer than the runtime.
+func TestBuildWithAnotherRuntime(t *testing.T) {
+	const assertion = "easyops.GeneratedCodeVersion"
+	dir := newModule(t)
+	c := testCase{name: "empty", dir: filepath.Join("testdata", "empty")}
+	files := mustRespond(t, c.request(t, "module="+goldenModule))
+	for name, text := range files {
+		const cure = "// that name is undefined, plugin and runtime differ: run buf generate with the\n"
+		if !strings.Contains(text, cure) {
+			t.Error("the generated file does not name the cure")
+		}
+		files[name] = strings.ReplaceAll(text, assertion+"1", assertion+"0")
+	}
+	writeTree(t, dir, files)
+	writeTree(t, dir, external(t, "protoc-gen-go", c))
+	writeTree(t, dir, external(t, "protoc-gen-go-grpc", c))
+
+	out, err := goCommand(dir, "build", "./...").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "undefined: "+assertion+"0") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
 // newModule is an empty module that uses this checkout, with the versions that
 // the checkout uses.
 func newModule(t *testing.T) string {

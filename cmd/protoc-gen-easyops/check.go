@@ -114,6 +114,8 @@ func describe(d protoreflect.Descriptor) string {
 		if d.IsExtension() {
 			kind = "extension"
 		}
+	case protoreflect.OneofDescriptor:
+		kind = "oneof"
 	case protoreflect.ServiceDescriptor:
 		kind = "service"
 	case protoreflect.MethodDescriptor:

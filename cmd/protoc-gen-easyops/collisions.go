@@ -25,6 +25,7 @@ const (
 
 // scope is a Go package in which names of services meet others.
 type scope struct {
+	gen    *protogen.Plugin
 	opts   options
 	claims map[string]claim
 	told   map[[2]protoreflect.FullName]bool
@@ -35,7 +36,7 @@ type scope struct {
 // far as the request shows the package.
 func (list *faults) checkCollisions(gen *protogen.Plugin, opts options) {
 	for _, files := range scopes(gen, opts) {
-		s := scope{opts, map[string]claim{}, map[[2]protoreflect.FullName]bool{}, list}
+		s := scope{gen, opts, map[string]claim{}, map[[2]protoreflect.FullName]bool{}, list}
 		for _, f := range files {
 			s.claimServices(f)
 		}
@@ -104,11 +105,26 @@ func (s *scope) compare(f *protogen.File) {
 		}
 		return
 	}
-	for name, desc := range declared(f) {
-		if c, taken := s.claims[name]; taken && (c.generate || f.Generate) {
-			s.report(name, c, desc, c.maker == ours)
+	for _, source := range s.withAliased(f) {
+		for name, desc := range declared(source) {
+			if c, taken := s.claims[name]; taken && (c.generate || f.Generate) {
+				s.report(name, c, desc, c.maker == ours)
+			}
 		}
 	}
+}
+
+// withAliased is a file and those of other Go packages that it imports publicly:
+// protoc-gen-go declares aliases for all that is in them.
+func (s *scope) withAliased(f *protogen.File) []*protogen.File {
+	files := []*protogen.File{f}
+	for i := range f.Desc.Imports().Len() {
+		imp := f.Desc.Imports().Get(i)
+		if source := s.gen.FilesByPath[imp.Path()]; imp.IsPublic && source != nil && source.GoImportPath != f.GoImportPath {
+			files = append(files, source)
+		}
+	}
+	return files
 }
 
 // report tells of a pair once, however many names it shares.
@@ -164,11 +180,16 @@ func (w *walker) messages(list []*protogen.Message) {
 	}
 }
 
-// fields yields the wrappers of oneofs and the constants of defaults.
+// fields yields the wrappers of oneofs, or the constants that the opaque API has
+// in their place, and the constants of defaults.
 func (w *walker) fields(m *protogen.Message) {
+	for _, o := range m.Oneofs {
+		w.name(o.GoIdent.GoName+"_not_set_case", o.Desc)
+	}
 	for _, f := range m.Fields {
 		if f.Oneof != nil && !f.Oneof.Desc.IsSynthetic() {
 			w.name(f.GoIdent.GoName, f.Desc)
+			w.name(m.GoIdent.GoName+"_"+f.GoName+"_case", f.Desc)
 		}
 		if f.Desc.HasDefault() {
 			w.name("Default_"+m.GoIdent.GoName+"_"+f.GoName, f.Desc)

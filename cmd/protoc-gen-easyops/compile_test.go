@@ -99,7 +99,9 @@ func testCases(t testing.TB) []testCase {
 }
 
 // request compiles the case for a plugin with further parameters. A case that
-// the compiler of the tests is too old for brings its descriptors along.
+// the compiler of the tests is too old for brings its descriptors along, made by
+//
+//	buf build DIR --as-file-descriptor-set -o DIR/NAME.binpb
 func (c testCase) request(t testing.TB, parameters ...string) *pluginpb.CodeGeneratorRequest {
 	t.Helper()
 	parameter := strings.Join(parameters, ",")

@@ -150,6 +150,14 @@ func TestErrors(t *testing.T) {
 			},
 		},
 		{
+			name: "aliases of a public import",
+			files: map[string]string{
+				"a.proto": head + "import public \"q.proto\";\nservice Echo {}",
+				"q.proto": "syntax = \"proto3\";\npackage q;\noption go_package = \"example.com/q\";\nmessage DialEcho {}",
+			},
+			want: []string{"a.proto:6: service p.Echo: its Go name DialEcho (by protoc-gen-easyops) is also that of message q.DialEcho (q.proto:4): rename"},
+		},
+		{
 			name: "rules",
 			files: map[string]string{"a.proto": head + `service S {
   option (easyops.v1.service) = { access: { allow: EVERYONE groups: "staff" } };

@@ -52,7 +52,7 @@ func run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // the program ends
+	defer conn.Close()
 
 	ctx := context.Background()
 	if *timeout > 0 {
@@ -87,7 +87,7 @@ func echo(ctx context.Context, client echov1.EchoServiceClient) (string, error) 
 }
 
 func repeat(ctx context.Context, client echov1.EchoServiceClient) (string, error) {
-	stream, err := client.Repeat(ctx, &echov1.RepeatRequest{Message: *message, Count: int32(*count)}) //nolint:gosec // G115: run has checked it
+	stream, err := client.Repeat(ctx, &echov1.RepeatRequest{Message: *message, Count: int32(*count)})
 	if err != nil {
 		return "", err
 	}

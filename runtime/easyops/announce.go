@@ -28,7 +28,7 @@ func (s *Server) mode() string {
 }
 
 func (s *Server) helpURL() string {
-	scheme, addr := "http://", s.advertised()
+	scheme, addr := "http://", reachable(s.Addr().String())
 	if s.tls != nil {
 		scheme = "https://"
 	}

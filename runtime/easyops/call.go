@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"runtime/debug"
 	"strings"
@@ -48,6 +49,7 @@ type call struct {
 	next, prev *call
 	overSince  time.Time // when the context was first seen to have ended
 	ignores    bool      // it ended long ago, and the handler goes on
+	aborted    bool      // it was ended with a status
 }
 
 type callKey struct{}
@@ -170,6 +172,7 @@ func (c *call) end(err error, panicked any) error {
 	if panicked != nil {
 		err = m.server.recovered(c, "call", m.name, panicked)
 	}
+	cancelled := c.cancelled()
 	if c.cancel != nil {
 		c.cancel()
 	}
@@ -179,12 +182,22 @@ func (c *call) end(err error, panicked any) error {
 	m.metrics.Done(code, elapsed)
 	if err != nil {
 		for _, f := range m.server.cfg.onError {
-			m.server.guard(c, "WithOnError", func() { f(c, m.name, err) })
+			_ = m.server.guard(c, "WithOnError", func() { f(c, m.name, err) })
 		}
 	}
-	m.server.resets.ended(c, c.Err() == context.Canceled)
+	m.server.resets.ended(c, cancelled)
 	m.server.access.write(c, code, err, elapsed)
 	return err
+}
+
+// cancelled tells whether the client has cancelled the call. A client whose
+// deadline passes cancels too, and may be a little earlier than our own timer.
+func (c *call) cancelled() bool {
+	if !errors.Is(c.Err(), context.Canceled) {
+		return false
+	}
+	deadline, ok := c.Deadline()
+	return !ok || time.Since(c.start) < 4*time.Until(deadline)
 }
 
 // codeOf returns the code that grpc-go sends for a handler's error.

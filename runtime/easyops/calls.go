@@ -27,6 +27,7 @@ type calls struct {
 	shards   [16]shard
 	timeout  time.Duration // for the request of a unary call to arrive
 	log      *slog.Logger
+	spawn    func(func()) // runs a goroutine of the server's
 }
 
 // shard is a part of the calls. Calls choose theirs at random, so that few
@@ -37,8 +38,8 @@ type shard struct {
 	_    [64]byte
 }
 
-func newCalls(l Limits, log *slog.Logger) *calls {
-	cs := &calls{max: int64(l.Calls), timeout: l.RequestTimeout, log: log}
+func newCalls(l Limits, log *slog.Logger, spawn func(func())) *calls {
+	cs := &calls{max: int64(l.Calls), timeout: l.RequestTimeout, log: log, spawn: spawn}
 	for i := range cs.shards {
 		h := &cs.shards[i].head
 		h.next, h.prev = h, h
@@ -46,9 +47,14 @@ func newCalls(l Limits, log *slog.Logger) *calls {
 	return cs
 }
 
-// add lists a call, unless there are too many.
+// add lists a call, unless there are too many. Some more of the runtime's own,
+// such as health, are let in: a busy server is not a sick one.
 func (cs *calls) add(c *call) bool {
-	if cs.n.Add(1) > cs.max {
+	limit := cs.max
+	if c.method.ours {
+		limit += cs.max/10 + 64
+	}
+	if cs.n.Add(1) > limit {
 		cs.n.Add(-1)
 		return false
 	}
@@ -105,13 +111,14 @@ func (cs *calls) watch(ctx context.Context) {
 func (cs *calls) look(now time.Time) {
 	var silent []*call
 	cs.each(func(c *call) {
-		if !c.method.stream && !c.arrived.Load() && now.Sub(c.start) > cs.timeout {
+		if !c.aborted && !c.method.stream && !c.arrived.Load() && now.Sub(c.start) > cs.timeout {
+			c.aborted = true
 			silent = append(silent, c)
 		}
 		cs.notice(c, now)
 	})
 	for _, c := range silent {
-		c.abort(codes.DeadlineExceeded, fmt.Sprintf("the request did not arrive within %v", cs.timeout))
+		cs.abort(c, codes.DeadlineExceeded, fmt.Sprintf("the request did not arrive within %v", cs.timeout))
 	}
 }
 
@@ -134,12 +141,26 @@ func (cs *calls) notice(c *call, now time.Time) {
 func (cs *calls) endStreams(which func(*method) bool) {
 	var left []*call
 	cs.each(func(c *call) {
-		if c.method.stream && which(c.method) {
+		if !c.aborted && c.method.stream && which(c.method) {
+			c.aborted = true
 			left = append(left, c)
 		}
 	})
 	for _, c := range left {
-		c.abort(codes.Unavailable, "server draining")
+		cs.abort(c, codes.Unavailable, "server draining")
+	}
+}
+
+// ended waits until no call is in flight, or the context ends.
+func (cs *calls) ended(ctx context.Context) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for cs.n.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -156,10 +177,13 @@ func (cs *calls) names() (names []string) {
 //
 // grpc-go has no call for this. Its stream has the method that it uses itself
 // when a handler returns; where that is missing the handler's context still
-// ends with the connection.
-func (c *call) abort(code codes.Code, msg string) {
+// ends with the connection. On the ServeHTTP path it blocks while the client
+// does not read, so it has a goroutine of its own, which ends with the
+// connection at the latest.
+func (cs *calls) abort(c *call, code codes.Code, msg string) {
 	s, ok := grpc.ServerTransportStreamFromContext(c.Context).(interface{ WriteStatus(*status.Status) error })
-	if ok {
-		_ = s.WriteStatus(status.New(code, msg)) // fails only where the connection is gone
+	if !ok {
+		return
 	}
+	cs.spawn(func() { _ = s.WriteStatus(status.New(code, msg)) }) // fails only where the connection is gone
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/registry"
 )
 
 // config is what options, flags and the environment say together.
@@ -133,6 +134,15 @@ func (c *config) notNegative(option string, d time.Duration) time.Duration {
 		c.fault(fmt.Errorf("%s(%v): a duration cannot be negative", option, d))
 	}
 	return d
+}
+
+// openRegistry opens the registry that is named.
+func openRegistry(c *config) (registry.Registry, error) {
+	r, err := registry.Open(c.registry, c.log())
+	if err != nil {
+		return nil, fmt.Errorf("-easyops.registry or EASYOPS_REGISTRY: %w", err)
+	}
+	return r, nil
 }
 
 // log returns the logger with the level applied.

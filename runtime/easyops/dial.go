@@ -29,18 +29,18 @@ func Dial(service string, opts ...DialOption) (*Conn, error) {
 	c.fault(err)
 	var reg registry.Registry
 	if c.target == "" {
-		reg, err = registry.Open(c.registry, c.log())
+		reg, err = openRegistry(c)
 		c.fault(err)
 		if reg == nil && err == nil {
 			c.fault(errors.New("-easyops.registry or EASYOPS_REGISTRY is none, so nothing can be found: name a registry, or the server by DialTarget"))
 		}
 	}
-	if err := c.err(); err != nil {
-		return nil, fmt.Errorf("easyops: dial %s: %w", service, err)
+	var conn *routing.Conn
+	if err = c.err(); err == nil {
+		conn, err = routing.Dial(routing.Config{
+			Service: service, Registry: reg, Target: c.target, Logger: c.log(),
+		}, append([]grpc.DialOption{grpc.WithTransportCredentials(creds)}, c.dialOptions...)...)
 	}
-	conn, err := routing.Dial(routing.Config{
-		Service: service, Registry: reg, Target: c.target, Logger: c.log(),
-	}, append([]grpc.DialOption{grpc.WithTransportCredentials(creds)}, c.dialOptions...)...)
 	if err != nil {
 		if reg != nil {
 			err = errors.Join(err, reg.Close())

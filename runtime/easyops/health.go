@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +13,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/go-easyops/easyops/runtime/registry"
+	"github.com/go-easyops/easyops/runtime/status"
 )
 
 const (
@@ -94,16 +94,10 @@ func (s *Server) checkForEver() {
 }
 
 func (s *Server) runChecks() {
-	results := make(map[string]error, len(s.cfg.checks))
-	var mu sync.Mutex
+	results := make([]error, len(s.cfg.checks))
 	var round sync.WaitGroup
-	for _, check := range s.cfg.checks {
-		round.Go(func() {
-			err := s.runCheck(check)
-			mu.Lock()
-			defer mu.Unlock()
-			results[check.name] = err
-		})
+	for i, check := range s.cfg.checks {
+		round.Go(func() { results[i] = s.runCheck(check) })
 	}
 	round.Wait()
 	s.mu.Lock()
@@ -111,12 +105,12 @@ func (s *Server) runChecks() {
 	s.checked = results
 	s.mu.Unlock()
 	state := registry.Ready
-	for name, err := range results {
+	for i, err := range results {
 		if err != nil {
 			state = registry.NotReady
 		}
-		if old, known := before[name]; (err != nil) != (old != nil) || !known && err != nil {
-			s.logCheck(name, err)
+		if failed := before != nil && before[i] != nil; failed != (err != nil) {
+			s.logCheck(s.cfg.checks[i].name, err)
 		}
 	}
 	s.setState(state)
@@ -157,16 +151,19 @@ func (s *Server) runCheck(check *check) error {
 
 var errNotChecked = errors.New("not checked yet")
 
-// checkResults returns the last result of each check.
-func (s *Server) checkResults() map[string]error {
+// healthPage is what the status pages show of the health. It runs no check:
+// everyone may ask.
+func (s *Server) healthPage(context.Context) status.Health {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	results := maps.Clone(s.checked)
-	if results == nil {
-		results = map[string]error{}
-		for _, check := range s.cfg.checks {
-			results[check.name] = errNotChecked
+	results := s.checked
+	s.mu.Unlock()
+	h := status.Health{State: string(s.stateNow())}
+	for i, check := range s.cfg.checks {
+		err := errNotChecked
+		if results != nil {
+			err = results[i]
 		}
+		h.Checks = append(h.Checks, status.Check{Name: check.name, Err: err})
 	}
-	return results
+	return h
 }

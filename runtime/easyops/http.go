@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -40,11 +41,15 @@ func patternPath(pattern string) string {
 	return pattern
 }
 
+// registeredAt is a place in our source that ServeMux names, where a user looks
+// for one in theirs.
+var registeredAt = regexp.MustCompile(` ?\(registered at [^)]*\)`)
+
 // tryPattern turns ServeMux's panic into an error.
 func tryPattern(mux *http.ServeMux, pattern string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("WithHTTP(%q): %v", pattern, p)
+			err = fmt.Errorf("WithHTTP(%q): %s", pattern, registeredAt.ReplaceAllString(fmt.Sprint(p), ""))
 		}
 	}()
 	mux.Handle(pattern, http.NotFoundHandler())
@@ -89,7 +94,7 @@ func (s *Server) serveGRPC(w http.ResponseWriter, r *http.Request) {
 	if err := rc.SetReadDeadline(time.Time{}); err != nil {
 		s.log.Debug("read deadline", "err", err)
 	}
-	s.grpc.ServeHTTP(w, r)
+	s.grpcHTTP.ServeHTTP(w, r)
 }
 
 // userHandler protects a handler of the user's: its access rule, its panics.

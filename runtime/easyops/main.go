@@ -16,7 +16,7 @@ import (
 func Main(s *Server, err error) {
 	if err := Run(s, err); err != nil {
 		for _, fault := range faults(err) {
-			slog.Error(fault.Error())
+			slog.Error(fault.Error()) //nolint:sloglint // there is no server whose logger could be used
 		}
 		os.Exit(1)
 	}

@@ -2,6 +2,7 @@ package easyops_test
 
 import (
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -31,8 +32,17 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	os.Setenv("XDG_RUNTIME_DIR", dir)
+	os.Setenv("TMPDIR", dir)
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		os.RemoveAll(dir)
 		os.Exit(code)
 	}))
+}
+
+// startProgram prepares one of the programs; the caller runs it.
+func startProgram(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), programEnv+"="+name)
+	return cmd
 }

@@ -3,13 +3,13 @@ package easyops
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"time"
-
-	"flag"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
@@ -58,7 +58,9 @@ func givenServer(name string, set func(*config)) ServerOption {
 func WithOptions(opts ...Option) Option {
 	return option(func(c *config) {
 		for _, o := range opts {
-			o.applyServer(c)
+			if o != nil {
+				o.applyServer(c)
+			}
 		}
 	})
 }
@@ -175,14 +177,21 @@ func WithHeapDump() ServerOption {
 	return givenServer("heap-dump", func(c *config) { c.heapDump = true })
 }
 
-// WithListener serves on a listener of the caller's, which the server closes.
+// WithListener serves on a listener of the caller's, which the server closes,
+// also when it cannot start.
 func WithListener(l net.Listener) ServerOption {
 	return serverOption(func(c *config) { c.listener = l })
 }
 
 // WithContext ties the server to a context: its end is a shutdown.
 func WithContext(ctx context.Context) ServerOption {
-	return serverOption(func(c *config) { c.ctx = ctx })
+	return serverOption(func(c *config) {
+		if ctx == nil {
+			c.fault(errors.New("WithContext: the context is nil"))
+			return
+		}
+		c.ctx = ctx
+	})
 }
 
 // WithGRPC passes options on to grpc-go. Interceptors run after identity is

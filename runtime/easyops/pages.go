@@ -2,9 +2,8 @@ package easyops
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"maps"
+	"net"
 	"net/http"
 	"slices"
 
@@ -18,10 +17,13 @@ import (
 // newPages makes the status API and its handlers.
 func (s *Server) newPages() (err error) {
 	s.pages, err = status.New(status.Config{
-		Name:     s.title(),
-		Logger:   s.log,
-		Operator: s.operator(),
-		Metrics:  s.metricsReader(),
+		Name:       s.title(),
+		Logger:     s.log,
+		Operator:   s.operator(),
+		Metrics:    s.metricsReader(),
+		MetricsFor: s.cfg.metricsAccess,
+		Hosts:      s.hosts(),
+		GRPCAddr:   s.elsewhere(),
 	})
 	if err != nil {
 		return err
@@ -54,6 +56,32 @@ func (s *Server) title() string {
 	return "easyops server"
 }
 
+// elsewhere is the gRPC address, where the pages have one of their own.
+func (s *Server) elsewhere() string {
+	if s.statusLis == nil {
+		return ""
+	}
+	return reachable(s.Addr().String())
+}
+
+// hosts are the names under which the server is known to itself, beside its
+// addresses: what it advertises, and what its certificates name.
+func (s *Server) hosts() []string {
+	var names []string
+	if host, _, err := net.SplitHostPort(s.cfg.advertise); err == nil {
+		names = append(names, host)
+	}
+	if s.tls == nil {
+		return names
+	}
+	for _, cert := range s.tls.Certificates {
+		if leaf := cert.Leaf; leaf != nil {
+			names = append(names, leaf.DNSNames...)
+		}
+	}
+	return names
+}
+
 // operator decides who is operator while nobody can be authenticated.
 func (s *Server) operator() status.Authorizer {
 	switch s.trust {
@@ -79,15 +107,6 @@ func (s *Server) onPort() http.Handler {
 		return s.pages.ProbesHandler()
 	}
 	return s.pages.Handler()
-}
-
-func (s *Server) healthPage(context.Context) status.Health {
-	h := status.Health{State: string(s.stateNow())}
-	results := s.checkResults()
-	for _, name := range slices.Sorted(maps.Keys(results)) {
-		h.Checks = append(h.Checks, status.Check{Name: name, Err: results[name]})
-	}
-	return h
 }
 
 // describe describes every service, from its descriptor where that is linked in.

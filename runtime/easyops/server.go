@@ -36,6 +36,7 @@ type Server struct {
 	tls     *tls.Config
 
 	grpc       *grpc.Server
+	grpcHTTP   *grpc.Server // for calls that come by net/http
 	http       *http.Server
 	port       *port.Port
 	statusHTTP *http.Server // where the pages have an address of their own
@@ -50,9 +51,10 @@ type Server struct {
 	publisher  *registry.Publisher
 
 	mu      sync.Mutex // guards what follows
-	running bool
-	checked map[string]error // the last results of the checks, nil before the first
+	begun   bool       // Start was called
+	checked []error    // the last results of the checks, nil before the first
 
+	serving  atomic.Bool  // Start has succeeded
 	state    atomic.Value // of registry.Health
 	ready    chan struct{}
 	draining chan struct{} // closed when streams are to end
@@ -67,6 +69,7 @@ type Server struct {
 	endLife    context.CancelFunc
 	background sync.WaitGroup // goroutines of the runtime that end with life
 	work       work           // goroutines of the user's (see Go)
+	onReady    work           // that of WithOnReady
 }
 
 // Start serves the services on one port and returns. It does not wait for the
@@ -107,7 +110,7 @@ func NewServer(opts ...ServerOption) *Server {
 func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running {
+	if s.begun {
 		panic(fmt.Sprintf("easyops: %s is registered after Start: register services before", desc.ServiceName))
 	}
 	var b Service
@@ -125,15 +128,22 @@ func (s *Server) GetServiceInfo() map[string]grpc.ServiceInfo {
 	g := grpc.NewServer()
 	defer g.Stop()
 	for _, b := range s.services {
-		if b.err == nil {
+		if _, twice := g.GetServiceInfo()[b.desc.ServiceName]; b.err == nil && !twice {
 			g.RegisterService(b.desc, nil)
 		}
 	}
 	return g.GetServiceInfo()
 }
 
-// Addr returns the address that the server listens on.
-func (s *Server) Addr() net.Addr { return s.port.Addr() }
+var errNotStarted = errors.New("the server was not started, or its Start returned an error")
+
+// Addr returns the address that the server listens on; nil before Start.
+func (s *Server) Addr() net.Addr {
+	if s.port == nil {
+		return nil
+	}
+	return s.port.Addr()
+}
 
 // Ready is closed when the server serves and all its checks have passed for
 // the first time.
@@ -141,7 +151,7 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 
 // Wait waits until the server has stopped and nothing of it runs any more. It
 // returns nil after an orderly stop, and otherwise an error that names what was
-// cut off or went wrong.
+// cut off or went wrong. A server whose Start has failed has stopped.
 func (s *Server) Wait() error {
 	<-s.done
 	return s.err
@@ -150,8 +160,8 @@ func (s *Server) Wait() error {
 // Shutdown stops the server in an orderly way and waits for it. When the
 // context ends first, what is left is cut off. It may be called more than once.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if s.port == nil {
-		return errors.New("the server was not started")
+	if !s.serving.Load() {
+		return errNotStarted
 	}
 	s.stop("shutdown by the program")
 	select {

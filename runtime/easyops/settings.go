@@ -99,10 +99,11 @@ func (c *config) readSettings(use func(setting) bool) {
 // read takes one setting from its flag, else from its environment variable.
 func (c *config) read(s setting) error {
 	source := "from the flag"
-	value, ok := flagText(c.flags, s)
+	value, ok := flagText(c.flags, s.flag())
 	if !ok {
 		source = "from the environment"
-		value, ok = os.LookupEnv(s.env())
+		value = os.Getenv(s.env())
+		ok = value != "" // deployment templates leave variables empty
 	}
 	if !ok {
 		return nil
@@ -113,8 +114,8 @@ func (c *config) read(s setting) error {
 	return nil
 }
 
-func flagText(fs *flag.FlagSet, s setting) (string, bool) {
-	f := fs.Lookup(s.flag())
+func flagText(fs *flag.FlagSet, name string) (string, bool) {
+	f := fs.Lookup(name)
 	if f == nil {
 		return "", false
 	}
@@ -140,11 +141,10 @@ func unparsedIn(args []string, fs *flag.FlagSet) error {
 			return nil
 		}
 		name, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
-		i := slices.IndexFunc(settings, func(s setting) bool { return s.flag() == name })
-		if i < 0 || !strings.HasPrefix(arg, "-") {
+		if !strings.HasPrefix(arg, "-") || !strings.HasPrefix(name, flagPrefix) {
 			continue
 		}
-		if _, ok := flagText(fs, settings[i]); !ok {
+		if _, ok := flagText(fs, name); !ok {
 			return fmt.Errorf("%q stands on the command line, but nobody has parsed it: call flag.Parse() at the beginning of main, before other arguments stop it", arg)
 		}
 	}

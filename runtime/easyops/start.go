@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,23 +25,44 @@ import (
 // registry. Its error names every wrong setting; then nothing is left running.
 func (s *Server) Start() error {
 	s.mu.Lock()
-	again := s.running
-	s.running = true
+	again := s.begun
+	s.begun = true
 	s.mu.Unlock()
 	if again {
 		return errors.New("the server was started before: make a new one")
 	}
 	s.check()
-	if err := s.cfg.err(); err != nil {
-		s.endLife()
-		return fmt.Errorf("easyops: %w", err)
+	err := s.cfg.err()
+	if err == nil {
+		err = s.listen()
 	}
-	if err := s.listen(); err != nil {
-		s.endLife()
-		return fmt.Errorf("easyops: %w", err)
+	if err != nil {
+		s.err = fmt.Errorf("easyops: %w", err)
+		s.abandon()
+		return s.err
 	}
 	s.serve()
 	return nil
+}
+
+// abandon gives back what a start that failed had taken.
+func (s *Server) abandon() {
+	s.endLife()
+	if s.cfg.listener != nil {
+		_ = s.cfg.listener.Close() // it is the server's, whatever comes
+	}
+	for _, g := range []*grpc.Server{s.grpc, s.grpcHTTP} {
+		if g != nil {
+			g.Stop()
+		}
+	}
+	if s.metrics != nil {
+		s.metrics.Close()
+	}
+	if s.registry != nil {
+		_ = s.registry.Close() // nothing was listed
+	}
+	close(s.done)
 }
 
 // check looks at everything that can be wrong before anything is begun.
@@ -53,12 +75,13 @@ func (s *Server) check() {
 	s.tls, err = serverTLS(c)
 	c.fault(err)
 	if s.metrics, err = metrics.New(c.prometheus); err != nil {
-		c.fault(err)
+		c.fault(fmt.Errorf("WithPrometheus: %w", err))
 	}
 	if !c.unlisted {
-		s.registry, err = registry.Open(c.registry, s.log)
+		s.registry, err = openRegistry(c)
 		c.fault(err)
 	}
+	s.checkEntries()
 	if c.drainDelay == unset {
 		c.drainDelay = defaultDrainDelay
 		if s.trust == standalone {
@@ -71,15 +94,9 @@ func (s *Server) check() {
 func (s *Server) checkServices() {
 	names := map[string]bool{}
 	for _, b := range s.services {
-		if b.err == nil && b.desc == nil {
-			b.err = errors.New("a Service that no Bind function has made")
-		}
-		if b.err != nil {
-			s.cfg.fault(b.err)
+		if err := b.check(); err != nil {
+			s.cfg.fault(err)
 			continue
-		}
-		if want := reflect.TypeOf(b.desc.HandlerType); want != nil && !reflect.TypeOf(b.impl).Implements(want.Elem()) {
-			s.cfg.fault(fmt.Errorf("%s: %T does not implement %v", b.desc.ServiceName, b.impl, want.Elem()))
 		}
 		if names[b.desc.ServiceName] {
 			s.cfg.fault(fmt.Errorf("%s is given twice: one server serves a service once", b.desc.ServiceName))
@@ -88,6 +105,50 @@ func (s *Server) checkServices() {
 	}
 	if len(s.services) == 0 && len(s.cfg.routes) == 0 {
 		s.cfg.fault(errors.New("there is nothing to serve: pass a service"))
+	}
+}
+
+// check finds what would keep a service from being served.
+func (b Service) check() error {
+	if b.err != nil {
+		return b.err
+	}
+	if b.desc == nil {
+		return errors.New("a Service that no Bind function has made: pass what one returns")
+	}
+	name, want := b.desc.ServiceName, reflect.TypeOf(b.desc.HandlerType)
+	switch {
+	case name == healthService:
+		return fmt.Errorf("the runtime serves %s itself: do not register it, and make readiness depend on WithCheck", name)
+	case slices.Contains(reflectionServices, name):
+		return fmt.Errorf("the runtime serves %s itself: do not register it", name)
+	case want == nil || want.Kind() != reflect.Pointer || want.Elem().Kind() != reflect.Interface:
+		return fmt.Errorf("%s: its ServiceDesc names no interface as HandlerType: use a generated one", name)
+	case !reflect.TypeOf(b.impl).Implements(want.Elem()):
+		return fmt.Errorf("%s: %T does not implement %v", name, b.impl, want.Elem())
+	}
+	return nil
+}
+
+var reflectionServices = []string{
+	"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
+}
+
+// checkEntries finds what no registry would list.
+func (s *Server) checkEntries() {
+	c := s.cfg
+	entry := registry.Instance{
+		ID: s.id, Service: "checked.before", Addr: "127.0.0.1:1", Kinds: []registry.Kind{registry.KindGRPC},
+		Health: registry.Ready, Tags: c.tags, Owner: c.owner,
+	}
+	if err := entry.Validate(); err != nil {
+		c.fault(fmt.Errorf("-easyops.tags or EASYOPS_TAGS, -easyops.owner or EASYOPS_OWNER: %w", err))
+	}
+	if c.advertise == "" {
+		return
+	}
+	if err := registry.ValidAddr(c.advertise); err != nil {
+		c.fault(fmt.Errorf("-easyops.advertise or EASYOPS_ADVERTISE: %w", err))
 	}
 }
 
@@ -105,16 +166,11 @@ func (s *Server) checkAddresses() {
 			exposed = addr
 		}
 	}
-	if c.addr != "" {
+	if c.addr != "" && c.listener == nil {
 		check("addr", c.addr)
 	}
-	if c.statusAddr != "" {
+	if c.statusAddr != "" && !c.noStatus {
 		check("status-addr", c.statusAddr)
-	}
-	if c.advertise != "" {
-		if _, _, err := net.SplitHostPort(c.advertise); err != nil {
-			c.fault(fmt.Errorf("-easyops.advertise or EASYOPS_ADVERTISE: %q: not an address: write host:port", c.advertise))
-		}
 	}
 	if c.listener != nil && !isLocal(c.listener) {
 		exposed = c.listener.Addr().String()
@@ -240,7 +296,7 @@ func listenError(setting string, err error) error {
 func (s *Server) setUp(lis net.Listener) error {
 	c := s.cfg
 	s.started = time.Now()
-	s.calls = newCalls(c.limits, s.log)
+	s.calls = newCalls(c.limits, s.log, s.background.Go)
 	s.resets = newResets(c.limits.Resets, func(remote string) {
 		if s.port.CloseConn(remote) {
 			s.log.Warn("connection closed: it cancels most of its calls", "peer", remote)
@@ -265,12 +321,17 @@ func (s *Server) setUp(lis net.Listener) error {
 	return s.addGauges()
 }
 
-// newGRPC makes grpc-go's server. It panics on options that exclude each
-// other, which becomes an error.
+// newGRPC makes grpc-go's servers: one for connections of its own, and one for
+// calls that come by net/http. They drain in different ways, and the graceful
+// stop of the first would break calls of the second.
 func (s *Server) newGRPC() (err error) {
+	// grpc-go panics on options that exclude each other.
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("WithGRPC: %v: give stream interceptors by grpc.ChainStreamInterceptor", p)
+			err = fmt.Errorf("WithGRPC: %v", p)
+			if strings.Contains(err.Error(), "interceptor") {
+				err = fmt.Errorf("%w: give stream interceptors by grpc.ChainStreamInterceptor", err)
+			}
 		}
 	}()
 	opts := append(transportDefaults(s.cfg.limits), grpc.UnknownServiceHandler(s.refuseUnknown))
@@ -280,10 +341,13 @@ func (s *Server) newGRPC() (err error) {
 	opts = append(opts, s.cfg.grpcOptions...)
 	opts = append(opts, grpc.Creds(s.port.Credentials()), grpc.WaitForHandlers(false))
 	s.grpc = grpc.NewServer(opts...)
+	s.grpcHTTP = grpc.NewServer(append(opts, grpc.NumStreamWorkers(0))...)
+
+	both := registrar{s, false}
 	for _, b := range s.services {
-		s.grpc.RegisterService(s.wrap(b.desc, false), b.impl)
+		both.RegisterService(b.desc, b.impl)
 	}
-	ours := registrar{s}
+	ours := registrar{s, true}
 	s.registerHealth(ours)
 	if !s.cfg.noStatus {
 		reflection.Register(ours)
@@ -291,17 +355,23 @@ func (s *Server) newGRPC() (err error) {
 	return nil
 }
 
-// registrar registers the services of the runtime itself.
-type registrar struct{ s *Server }
+// registrar registers services behind the call path, on both servers.
+type registrar struct {
+	s    *Server
+	ours bool // services of the runtime itself
+}
 
 func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
-	r.s.grpc.RegisterService(r.s.wrap(desc, true), impl)
+	wrapped := r.s.wrap(desc, r.ours)
+	r.s.grpc.RegisterService(wrapped, impl)
+	r.s.grpcHTTP.RegisterService(wrapped, impl)
 }
 
 func (r registrar) GetServiceInfo() map[string]grpc.ServiceInfo { return r.s.grpc.GetServiceInfo() }
 
 // serve begins. From here on the server is stopped by [Server.stop] only.
 func (s *Server) serve() {
+	s.serving.Store(true)
 	if s.registry != nil && len(s.services) > 0 {
 		s.publisher = registry.NewPublisher(s.registry, s.log)
 	}
@@ -313,7 +383,7 @@ func (s *Server) serve() {
 	s.background.Go(func() { s.calls.watch(s.life) })
 	s.announce()
 	s.beginHealth()
-	s.background.Go(s.callOnReady)
+	s.onReady.start(s.callOnReady, "WithOnReady")
 	s.background.Go(s.awaitStop)
 }
 

@@ -48,13 +48,15 @@ func (s *Server) windDown() {
 	defer cancel()
 	// Something of the time is kept for what comes after the last call.
 	reserve := min(s.cfg.shutdownTimeout/10, 2*time.Second)
-	ctx, cancel := context.WithTimeout(total, s.cfg.shutdownTimeout-reserve)
-	defer cancel()
+	ctx, cut := context.WithTimeout(total, s.cfg.shutdownTimeout-reserve)
+	defer cut()
 	go func() {
 		select {
 		case <-s.hurry:
+			cut()
+			sleep(total, reserve)
 			cancel()
-		case <-ctx.Done():
+		case <-total.Done():
 		}
 	}()
 
@@ -96,6 +98,7 @@ func (s *Server) drain(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { s.grpc.GracefulStop() })
 	parts.Go(func() { _ = s.port.Shutdown(ctx) })
+	parts.Go(func() { s.calls.ended(ctx) }) // handlers may outlive their call
 	if s.statusHTTP != nil {
 		parts.Go(func() { _ = s.statusHTTP.Shutdown(ctx) })
 	}
@@ -110,9 +113,9 @@ func (s *Server) drain(ctx context.Context) error {
 	for {
 		select {
 		case <-drained:
-			return s.cutOff(nil)
+			return s.cutOff()
 		case <-ctx.Done():
-			return s.cutOff(s.calls.names())
+			return s.cutOff()
 		case <-grace:
 			s.calls.endStreams(func(*method) bool { return true })
 			grace = time.After(100 * time.Millisecond) // for those that began meanwhile
@@ -120,10 +123,13 @@ func (s *Server) drain(ctx context.Context) error {
 	}
 }
 
-// cutOff closes every connection, and reports the calls that it cost.
-func (s *Server) cutOff(names []string) error {
-	s.grpc.Stop()
+// cutOff closes every connection, and names the calls that it costs. The port
+// comes first: grpc-go waits for calls that wait for their connection.
+func (s *Server) cutOff() error {
+	names := s.calls.names()
 	err := s.port.Close()
+	s.grpc.Stop()
+	s.grpcHTTP.Stop()
 	if s.statusHTTP != nil {
 		err = errors.Join(err, s.statusHTTP.Close())
 	}
@@ -157,8 +163,19 @@ func (s *Server) finish(ctx context.Context) error {
 		errs = append(errs, s.registry.Close())
 	}
 	s.background.Wait()
+	s.awaitOnReady()
 	s.metrics.Close()
 	return errors.Join(errs...)
+}
+
+// awaitOnReady gives the functions of WithOnReady a moment to end, but not more:
+// one of them may wait for this very stop.
+func (s *Server) awaitOnReady() {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	for _, name := range s.onReady.wait(ctx) {
+		s.log.Warn("still running after the stop", "function", name)
+	}
 }
 
 // runHook runs a function of the user's for no longer than the context lasts.

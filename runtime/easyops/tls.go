@@ -27,7 +27,7 @@ func serverTLS(c *config) (*tls.Config, error) {
 	}
 	cert, err := tls.LoadX509KeyPair(c.tlsCert, c.tlsKey)
 	if err != nil {
-		return nil, fmt.Errorf("-easyops.tls-cert %q with -easyops.tls-key %q: %w", c.tlsCert, c.tlsKey, err)
+		return nil, fmt.Errorf("-easyops.tls-cert or EASYOPS_TLS_CERT: %q, -easyops.tls-key or EASYOPS_TLS_KEY: %q: %w", c.tlsCert, c.tlsKey, err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
 }

@@ -1,7 +1,6 @@
 package port
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -152,6 +151,7 @@ func (p *Port) classifyHTTP2(c *conn, nc net.Conn, state *tls.ConnectionState, b
 	if _, err := nc.Write(p.settings()); err != nil {
 		return err
 	}
+	c.tls = state
 	s := &sniffer{buf: buf, off: len(preface)}
 	v, err := p.sniff(c, nc, s)
 	var bad protocolError
@@ -161,9 +161,9 @@ func (p *Port) classifyHTTP2(c *conn, nc net.Conn, state *tls.ConnectionState, b
 	case err != nil:
 		return err
 	case v == verdictGRPC:
-		p.toGRPC(c, &grpcConn{replayConn: replayConn{Conn: nc, rest: s.buf, state: state}, port: p, conn: c})
+		p.toGRPC(c, &grpcConn{replayConn: replayConn{Conn: nc, rest: s.buf}, port: p, conn: c})
 	default:
-		r := &replayConn{Conn: nc, rest: s.buf, state: state}
+		r := newReplay(nc, s.buf)
 		r.filter = &ackFilter{src: r.replay, left: len(preface)}
 		p.toHTTP(c, r, protoHTTP2, goAway(codeNone))
 	}
@@ -182,12 +182,18 @@ func (p *Port) sniff(c *conn, nc net.Conn, s *sniffer) (verdict, error) {
 			announced = true
 			p.stage(c)
 		}
-		err = s.readFrom(nc)
-		if errors.Is(err, os.ErrDeadlineExceeded) && s.waiting() {
-			return verdictGRPC, nil // a gRPC client that has nothing to call yet
+		if w := s.waiting(); w != c.waiting {
+			p.setWaiting(c, w)
 		}
-		if err != nil {
+		err = s.readFrom(nc)
+		switch {
+		case err == nil:
+		case !c.waiting || !errors.Is(err, os.ErrDeadlineExceeded):
 			return undecided, err
+		case p.stopped():
+			return undecided, protocolError{codeNone, "port is draining"}
+		default:
+			return verdictGRPC, nil // a gRPC client that has nothing to call yet
 		}
 	}
 }
@@ -220,6 +226,9 @@ func (p *Port) toHTTP(c *conn, nc net.Conn, proto protocol, farewell []byte) {
 
 func (p *Port) toGRPC(c *conn, g *grpcConn) {
 	p.settle(c, protoGRPC)
+	if p.cfg.UserTimeout > 0 {
+		_ = setUserTimeout(c.Conn, p.cfg.UserTimeout) // the client may have left by now
+	}
 	if !p.grpcQueue.offer(g) {
 		p.settle(c, refused)
 		sayGoodbye(c, g.Conn, goAway(codeNone))
@@ -232,7 +241,3 @@ func (p *Port) reject(c *conn, nc net.Conn, code uint32) error {
 	sayGoodbye(c, nc, goAway(code))
 	return protocolError{code, "connection rejected"}
 }
-
-var settingsAckFrame = []byte{0, 0, 0, frameSettings, flagAck, 0, 0, 0, 0}
-
-func isSettingsAck(header []byte) bool { return bytes.Equal(header, settingsAckFrame) }

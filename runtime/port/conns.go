@@ -1,6 +1,7 @@
 package port
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"net/netip"
@@ -71,7 +72,15 @@ type conn struct {
 	// offersHTTP1 is written and read by the goroutine that does the TLS handshake.
 	offersHTTP1 bool
 	proto       protocol // guarded by port.mu
-	closing     sync.Once
+	// waiting is set while the client has shown that it speaks HTTP/2 and owes nothing. Its
+	// goroutine writes it under port.mu.
+	waiting bool
+	// tls is the state of the TLS connection above, where HTTP/2 was classified on it.
+	tls *tls.ConnectionState
+	// fresh is set while the HTTP server has the connection and no request of it. It keeps
+	// port.busy up by one: net/http's Shutdown drops an HTTP/1 request that it is reading.
+	fresh   atomic.Bool
+	closing sync.Once
 }
 
 // Close closes the connection and forgets it.
@@ -136,11 +145,21 @@ func (p *Port) track(c *conn) (reason string) {
 	return ""
 }
 
+// requestBegan notes that a request of c has reached the handler.
+func (p *Port) requestBegan(c *conn) {
+	if c.fresh.Load() && c.fresh.Swap(false) {
+		p.leave()
+	}
+}
+
 func (p *Port) forget(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.conns, c)
 	p.count[c.proto]--
+	if c.fresh.Swap(false) {
+		p.leaveLocked()
+	}
 	if !c.peer.IsValid() {
 		return
 	}
@@ -157,6 +176,10 @@ func (p *Port) settle(c *conn, proto protocol) {
 	if _, open := p.conns[c]; open {
 		p.count[c.proto]--
 		p.count[proto]++
+		if proto == protoHTTP1 {
+			c.fresh.Store(true)
+			p.busy++
+		}
 	}
 	c.proto = proto
 	_ = c.SetDeadline(time.Time{})
@@ -172,6 +195,19 @@ func (p *Port) stage(c *conn) {
 	}
 	_ = c.SetDeadline(by)
 }
+
+// setWaiting records whether c can be turned away at once when the port drains.
+func (p *Port) setWaiting(c *conn, waiting bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.waiting = waiting
+	if waiting && !p.hurryBy.IsZero() {
+		_ = c.SetReadDeadline(aLongTimeAgo)
+	}
+}
+
+// aLongTimeAgo is a deadline that ends a read at once.
+var aLongTimeAgo = time.Unix(1, 0)
 
 // peerOf returns what the cap per IP counts: an IPv4 address, or the /64 that one IPv6
 // subscriber can choose addresses from.
@@ -198,6 +234,10 @@ func (p *Port) enter() {
 func (p *Port) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.leaveLocked()
+}
+
+func (p *Port) leaveLocked() {
 	p.busy--
 	if p.busy == 0 && p.idle != nil {
 		close(p.idle)
@@ -205,7 +245,8 @@ func (p *Port) leave() {
 	}
 }
 
-// quiet returns a channel that closes when no goroutine of this package runs.
+// quiet returns a channel that closes when no goroutine of this package runs and no connection
+// is fresh.
 func (p *Port) quiet() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()

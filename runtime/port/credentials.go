@@ -2,6 +2,7 @@ package port
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/url"
@@ -25,21 +26,21 @@ type finishedTLS struct{}
 // ServerHandshake hands on the TLS state of a connection that came through the port.
 func (finishedTLS) ServerHandshake(nc net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	g, ok := nc.(*grpcConn)
-	if !ok || g.state == nil {
+	if !ok || g.conn.tls == nil {
 		return nil, nil, errors.New("port: connection did not come through the port's own listener")
 	}
 	info := credentials.TLSInfo{
-		State:          *g.state,
+		State:          *g.conn.tls,
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		SPIFFEID:       spiffeID(g),
+		SPIFFEID:       spiffeID(g.conn.tls),
 	}
 	return g, info, nil
 }
 
 // spiffeID returns the peer's SPIFFE ID, where its certificate has exactly one URI and that is
 // well formed, as grpc-go's own TLS credentials do.
-func spiffeID(g *grpcConn) *url.URL {
-	certs := g.state.PeerCertificates
+func spiffeID(state *tls.ConnectionState) *url.URL {
+	certs := state.PeerCertificates
 	if len(certs) == 0 || len(certs[0].URIs) != 1 {
 		return nil
 	}

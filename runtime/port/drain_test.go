@@ -27,6 +27,7 @@ import (
 
 // drain does what a server's orderly stop does.
 func (n *node) drain(ctx context.Context) error {
+	n.StopAccepting()
 	done := make(chan struct{})
 	go func() {
 		n.grpc.GracefulStop()
@@ -96,6 +97,7 @@ func TestDrainFinishesCalls(t *testing.T) {
 			if err := <-drained; err != nil {
 				t.Errorf("drain: %v", err)
 			}
+			eventually(t, func() bool { return n.Conns() == port.Counts{} })
 		})
 	}
 }
@@ -159,6 +161,7 @@ func TestLateGRPC(t *testing.T) {
 }
 
 func TestLateHTTP(t *testing.T) {
+	t.Parallel()
 	n := start(t)
 	c := rawDial(t, n.addr)
 	send(t, c, "GET / HTTP")
@@ -180,50 +183,101 @@ func TestLateHTTP(t *testing.T) {
 	}
 }
 
-// A waiting gRPC client does not hold up the drain for as long as ClassifyTimeout.
+// Waiting clients and half a request do not hold up the drain for as long as ClassifyTimeout,
+// wherever gRPC's own drain has got to.
 func TestDrainHurries(t *testing.T) {
-	n := start(t, func(c *port.Config, _ *http.Server) { c.ClassifyTimeout = time.Minute })
-	c := rawH2(t, rawDial(t, n.addr))
-	next[*xhttp2.SettingsFrame](t, c)
-	began := time.Now()
-	if err := n.drain(timeout(t)); err != nil {
-		t.Fatal(err)
-	}
-	if d := time.Since(began); d > 5*time.Second {
-		t.Errorf("drained after %v", d)
-	}
-	if g := next[*xhttp2.GoAwayFrame](t, c); g.LastStreamID != 0 {
-		t.Errorf("%v", g)
+	t.Parallel()
+	for name, stop := range map[string]func(*node) error{
+		"HTTP only": func(n *node) error { return n.Shutdown(timeout(t)) },
+		"both":      func(n *node) error { return n.drain(timeout(t)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := start(t, func(c *port.Config, _ *http.Server) { c.ClassifyTimeout = time.Minute })
+			c := rawH2(t, rawDial(t, n.addr))
+			next[*xhttp2.SettingsFrame](t, c)
+			half := rawH2(t, rawDial(t, n.addr))
+			send(t, half.Conn, "\x00\x00")
+			drained := make(chan error, 1)
+			began := time.Now()
+			go func() { drained <- stop(n) }()
+			if g := next[*xhttp2.GoAwayFrame](t, c); g.LastStreamID != 0 || g.ErrCode != xhttp2.ErrCodeNo {
+				t.Errorf("%v", g)
+			}
+			_ = c.Close()
+			if err := <-drained; err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(began); d > 5*time.Second {
+				t.Errorf("drained after %v", d)
+			}
+		})
 	}
 }
 
-// Connections that the kernel has accepted when the stop begins are served.
+// Connections that the kernel has accepted when the stop begins are served, or, in HTTP/2, told
+// that nothing was processed.
 func TestBacklog(t *testing.T) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gate := &gatedListener{TCPListener: lis.(*net.TCPListener), open: make(chan struct{})}
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })}
-	p := port.New(gate, srv, port.Config{})
-	served := make(chan error, 1)
-	go func() { served <- p.Serve() }()
-	var conns []net.Conn
-	for range 50 {
-		c := rawDial(t, lis.Addr().String())
-		send(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		conns = append(conns, c)
-	}
-	drained := make(chan error, 1)
-	go func() { drained <- p.Shutdown(timeout(t)) }()
-	close(gate.open)
-	for _, c := range conns {
-		if b, err := io.ReadAll(c); err != nil || !strings.HasSuffix(string(b), "ok") {
-			t.Errorf("got %q, %v", b, err)
-		}
-	}
-	if err := errors.Join(<-drained, <-served, p.Close()); err != nil {
-		t.Error(err)
+	for name, tc := range map[string]struct {
+		begin func(*testing.T, net.Conn)
+		ended func(*testing.T, net.Conn)
+	}{
+		"http/1.1": {
+			func(t *testing.T, c net.Conn) { send(t, c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") },
+			func(t *testing.T, c net.Conn) {
+				if b, err := io.ReadAll(c); err != nil || !strings.HasSuffix(string(b), "ok") {
+					t.Errorf("got %q, %v", b, err)
+				}
+			},
+		},
+		"h2c": {
+			func(t *testing.T, c net.Conn) {
+				_ = rawH2(t, c).WriteHeaders(xhttp2.HeadersFrameParam{
+					StreamID: 1, EndHeaders: true, EndStream: true,
+					BlockFragment: headers(":method", "GET", ":scheme", "http", ":authority", "x", ":path", "/"),
+				})
+			},
+			func(t *testing.T, c net.Conn) {
+				f := xhttp2.NewFramer(nil, c)
+				for {
+					switch fr, err := f.ReadFrame(); fr := fr.(type) {
+					case *xhttp2.HeadersFrame:
+						return
+					case *xhttp2.GoAwayFrame:
+						if fr.LastStreamID == 0 {
+							return
+						}
+					default:
+						if err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				}
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lis := listen(t)
+			gate := &gatedListener{TCPListener: lis.(*net.TCPListener), open: make(chan struct{})}
+			srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })}
+			p := port.New(gate, srv, port.Config{})
+			served := make(chan error, 1)
+			go func() { served <- p.Serve() }()
+			conns := make([]net.Conn, 50)
+			for i := range conns {
+				conns[i] = rawDial(t, lis.Addr().String())
+				tc.begin(t, conns[i])
+			}
+			drained := make(chan error, 1)
+			go func() { drained <- p.Shutdown(timeout(t)) }()
+			close(gate.open)
+			for _, c := range conns {
+				tc.ended(t, c)
+			}
+			if err := errors.Join(<-drained, <-served, p.Close()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -239,25 +293,37 @@ func (g *gatedListener) Accept() (net.Conn, error) {
 }
 
 // Two servers are replaced in turn, again and again, under load: no call fails, although the
-// callers do not retry and every connection is caught in some stage of its beginning.
+// callers do not retry and half of them connect anew for each call.
 func TestRestartUnderLoad(t *testing.T) {
+	t.Parallel()
+	drain := func(n *node) { _ = n.drain(context.Background()) }
 	for _, way := range []struct {
 		name  string
 		stop  func(*node)
+		tls   *tls.Config
 		clean bool
 	}{
-		{"drain", func(n *node) { _ = n.drain(context.Background()) }, true},
-		{"negative control: cut", func(n *node) { _ = n.Close() }, false},
+		{"drain", drain, nil, true},
+		{"drain, TLS", drain, clientTLS(), true},
+		{"negative control: cut", func(n *node) { _ = n.Close() }, nil, false},
 	} {
 		t.Run(way.name, func(t *testing.T) {
-			nodes := []*node{start(t), start(t)}
+			var opts []nodeOption
+			if way.tls != nil {
+				opts = append(opts, secure)
+			}
+			nodes := []*node{start(t, opts...), start(t, opts...)}
 			ctx, cancel := context.WithCancel(context.Background())
-			var l load
-			l.run(ctx, t, nodes)
-			for i := range 20 {
+			l := &load{tls: way.tls}
+			l.publish(nodes)
+			for range 4 {
+				l.callers.Go(func() { l.stay(ctx, t) })
+				l.callers.Go(func() { l.reconnect(ctx, t) })
+			}
+			for i := range 10 {
 				l.more(t, 50)
 				old := nodes[i%2]
-				nodes[i%2] = start(t)
+				nodes[i%2] = start(t, opts...)
 				l.publish(nodes)
 				way.stop(old)
 			}
@@ -265,7 +331,7 @@ func TestRestartUnderLoad(t *testing.T) {
 			l.callers.Wait()
 			t.Logf("%d calls, %d failed", l.calls.Load(), l.failed.Load())
 			if (l.failed.Load() == 0) != way.clean {
-				t.Errorf("%d of %d calls failed", l.failed.Load(), l.calls.Load())
+				t.Errorf("%d of %d calls failed, such as: %v", l.failed.Load(), l.calls.Load(), l.err)
 			}
 		})
 	}
@@ -273,9 +339,13 @@ func TestRestartUnderLoad(t *testing.T) {
 
 // load is callers that do not retry.
 type load struct {
+	tls           *tls.Config
 	callers       sync.WaitGroup
 	calls, failed atomic.Int64
+	mu            sync.Mutex
 	resolvers     []*manual.Resolver
+	state         resolver.State
+	err           error
 }
 
 func addresses(nodes []*node) (s resolver.State) {
@@ -286,26 +356,61 @@ func addresses(nodes []*node) (s resolver.State) {
 }
 
 func (l *load) publish(nodes []*node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state = addresses(nodes)
 	for _, r := range l.resolvers {
-		r.UpdateState(addresses(nodes))
+		r.UpdateState(l.state)
 	}
 }
 
-func (l *load) run(ctx context.Context, t *testing.T, nodes []*node) {
-	for range 8 {
-		res := manual.NewBuilderWithScheme("test")
-		res.InitialState(addresses(nodes))
+func (l *load) client(t *testing.T, policy string, follow bool) *grpc.ClientConn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	res := manual.NewBuilderWithScheme("test")
+	res.InitialState(l.state)
+	if follow {
 		l.resolvers = append(l.resolvers, res)
-		c := dial(t, "test:///x", nil, grpc.WithResolvers(res), grpc.WithDisableRetry(),
-			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`))
-		l.callers.Go(func() {
-			for ctx.Err() == nil {
-				if _, err := c.UnaryCall(timeout(t), request("x")); err != nil {
-					l.failed.Add(1)
-				}
-				l.calls.Add(1)
-			}
-		})
+	}
+	creds := insecure.NewCredentials()
+	if l.tls != nil {
+		creds = credentials.NewTLS(l.tls)
+	}
+	cc, err := grpc.NewClient("test:///x", grpc.WithResolvers(res), grpc.WithDisableRetry(), grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"`+policy+`":{}}]}`))
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	cc.Connect() // for updates of res before the first call
+	return cc
+}
+
+func (l *load) call(t *testing.T, cc *grpc.ClientConn) {
+	if _, err := testpb.NewTestServiceClient(cc).UnaryCall(timeout(t), request("x")); err != nil {
+		l.failed.Add(1)
+		l.mu.Lock()
+		l.err = err
+		l.mu.Unlock()
+	}
+	l.calls.Add(1)
+}
+
+// stay keeps its connections.
+func (l *load) stay(ctx context.Context, t *testing.T) {
+	cc := l.client(t, "round_robin", true)
+	defer func() { _ = cc.Close() }()
+	for ctx.Err() == nil {
+		l.call(t, cc)
+	}
+}
+
+// reconnect connects anew for each call.
+func (l *load) reconnect(ctx context.Context, t *testing.T) {
+	for ctx.Err() == nil {
+		cc := l.client(t, "pick_first", false)
+		l.call(t, cc)
+		_ = cc.Close()
 	}
 }
 
@@ -351,5 +456,32 @@ func TestLateCallGoesElsewhere(t *testing.T) {
 				t.Errorf("%+v", b.Conns())
 			}
 		})
+	}
+}
+
+// A gRPC server that stops between Accept and the first byte closes the connection unseen: the
+// client is told all the same.
+func TestAcceptedTooLate(t *testing.T) {
+	p := port.New(listen(t), &http.Server{}, port.Config{})
+	served := make(chan error, 1)
+	go func() { served <- p.Serve() }()
+	c := rawH2(t, rawDial(t, p.Addr().String()))
+	_ = c.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: grpcRequest(), EndHeaders: true})
+	nc, err := p.GRPCListener().Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Close(); err != nil {
+		t.Error(err)
+	}
+	if g := next[*xhttp2.GoAwayFrame](t, c); g.LastStreamID != 0 || g.ErrCode != xhttp2.ErrCodeNo {
+		t.Errorf("%v", g)
+	}
+	if err := nc.Close(); err != nil { // now it is cut
+		t.Error(err)
+	}
+	eventually(t, func() bool { return p.Conns() == port.Counts{} })
+	if err := errors.Join(p.Close(), <-served); err != nil {
+		t.Error(err)
 	}
 }

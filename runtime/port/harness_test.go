@@ -147,7 +147,8 @@ func (n *node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 var pki = sync.OnceValue(func() (p struct {
 	pool           *x509.CertPool
 	server, client tls.Certificate
-}) {
+},
+) {
 	ca, caKey := certificate(nil, nil, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
 	p.pool = x509.NewCertPool()
 	p.pool.AddCert(ca)

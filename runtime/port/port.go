@@ -1,5 +1,13 @@
 // Package port serves gRPC and HTTP on one listener. Each connection is looked at once, when
-// it begins, and then belongs to one protocol stack for life.
+// it begins, and then belongs to one protocol stack for life:
+//
+//   - HTTP/1, and HTTP/2 from TLS clients that offered both (browsers, curl, net/http), goes to
+//     the http.Server, whose handler passes gRPC calls (IsGRPC) to grpc.Server.ServeHTTP;
+//   - other HTTP/2 goes by the content-type of its first request: gRPC to the grpc.Server's own
+//     transport, at the full speed of that, and the rest to the http.Server. A client that
+//     sends no request in time is taken for a gRPC client that waits.
+//
+// What was read for that is replayed; afterwards a read is one of the connection itself.
 package port
 
 import (
@@ -32,8 +40,12 @@ type Config struct {
 	// ClassifyTimeout bounds each step of a connection's beginning: the TLS handshake, the
 	// first bytes, the SETTINGS frame, the first request's headers; 0 means 5 s.
 	ClassifyTimeout time.Duration
+	// UserTimeout is how long a gRPC client's kernel may leave sent data unacknowledged before
+	// the connection is given up (TCP_USER_TIMEOUT, on Linux); 0 means 20 s, negative no limit.
+	UserTimeout time.Duration
 	// AllHTTP2ToHTTP gives every HTTP/2 connection to the http.Server, gRPC included. Needed
-	// only behind a proxy that mixes gRPC and plain HTTP requests on one connection.
+	// only behind a proxy that mixes gRPC and plain HTTP requests on one connection: without
+	// it, plain requests on a connection that began with gRPC get status 415.
 	AllHTTP2ToHTTP bool
 	// Logger gets refused connections (sampled) and accept errors; nil means slog.Default().
 	Logger *slog.Logger
@@ -51,6 +63,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ClassifyTimeout <= 0 {
 		c.ClassifyTimeout = 5 * time.Second
+	}
+	if c.UserTimeout == 0 {
+		c.UserTimeout = 20 * time.Second
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -84,12 +99,12 @@ type Port struct {
 	// hurryBy, once set, is when every connection must have been classified.
 	hurryBy time.Time
 	closed  bool
-	busy    int           // goroutines of this package
+	busy    int           // goroutines of this package, and fresh connections
 	idle    chan struct{} // closed when busy falls to 0; nil while nobody waits
 }
 
 // New makes a port of a listener that is already bound; it serves nothing before Serve. The
-// caller sets srv's handler and limits before Serve; the port sets srv.Protocols and, with TLS,
+// caller sets srv's handler and limits before Serve; the port sets srv.Protocols and
 // wraps srv.Handler and srv.ConnContext. srv must serve nothing else.
 func New(lis net.Listener, srv *http.Server, cfg Config) *Port {
 	p := &Port{
@@ -183,40 +198,50 @@ func temporary(err error) bool {
 }
 
 // prepareHTTP makes the HTTP server take what the port hands it: HTTP/2 from a *tls.Conn or
-// from a replayed connection, and the TLS state of the latter.
+// from a replayed connection, which it takes for plaintext even where that is TLS.
 func (p *Port) prepareHTTP() {
 	var protos http.Protocols
 	protos.SetHTTP1(true)
 	protos.SetHTTP2(true)
 	protos.SetUnencryptedHTTP2(true)
 	p.http.Protocols = &protos
-	if p.tls == nil {
-		return
-	}
 	inner := p.http.ConnContext
 	p.http.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
 		if inner != nil {
 			ctx = inner(ctx, nc)
 		}
-		if r, ok := nc.(*replayConn); ok && r.state != nil {
-			ctx = context.WithValue(ctx, tlsStateKey{}, r.state)
-		}
-		return ctx
+		return context.WithValue(ctx, connKey{}, trackedBelow(nc))
 	}
-	p.http.Handler = withTLSState(p.http.Handler)
+	p.http.Handler = p.observe(p.http.Handler)
 }
 
-type tlsStateKey struct{}
+type connKey struct{}
 
-// withTLSState sets r.TLS for requests on replayed TLS connections, which net/http itself
-// takes for plaintext ones.
-func withTLSState(next http.Handler) http.Handler {
+// trackedBelow returns the port's own connection below what it handed to the HTTP server.
+func trackedBelow(nc net.Conn) *conn {
+	switch nc := nc.(type) {
+	case *conn:
+		return nc
+	case *tls.Conn:
+		return trackedBelow(nc.NetConn())
+	case *replayConn:
+		return trackedBelow(nc.Conn)
+	}
+	return nil
+}
+
+// observe notes a connection's first request, for the drain, and sets r.TLS where net/http does
+// not know of it.
+func (p *Port) observe(next http.Handler) http.Handler {
 	if next == nil {
-		next = http.NotFoundHandler()
+		next = http.NotFoundHandler() // and not http.DefaultServeMux
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS == nil {
-			r.TLS, _ = r.Context().Value(tlsStateKey{}).(*tls.ConnectionState)
+		if c, _ := r.Context().Value(connKey{}).(*conn); c != nil {
+			if r.TLS == nil {
+				r.TLS = c.tls
+			}
+			p.requestBegan(c)
 		}
 		next.ServeHTTP(w, r)
 	})

@@ -1,16 +1,21 @@
 package port_test
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	xhttp2 "golang.org/x/net/http2"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/go-easyops/easyops/runtime/port"
 )
@@ -75,13 +80,12 @@ func TestClients(t *testing.T) {
 // grpcOverHTTP makes one unary call the way connect-go's gRPC client does.
 func grpcOverHTTP(t testing.TB, rt http.RoundTripper, rawURL string) {
 	t.Helper()
-	codec := proto.Name
 	req, err := http.NewRequestWithContext(timeout(t), http.MethodPost,
 		rawURL+"/grpc.testing.TestService/EmptyCall", strings.NewReader("\x00\x00\x00\x00\x00"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/grpc+"+codec)
+	req.Header.Set("Content-Type", "application/grpc+proto")
 	req.Header.Set("Te", "trailers")
 	res, err := rt.RoundTrip(req)
 	if err != nil {
@@ -123,5 +127,42 @@ func TestGRPCOverNetHTTP(t *testing.T) {
 				t.Errorf("served by grpc-go's own transport: %t", native)
 			}
 		})
+	}
+}
+
+// A first request whose headers need CONTINUATION frames is classified; one that is larger
+// than the port looks at is refused, on a connection of its own.
+func TestLargeHeaders(t *testing.T) {
+	n := start(t)
+	c := dial(t, n.addr, nil)
+	with := func(size int) context.Context {
+		return metadata.AppendToOutgoingContext(timeout(t), "x-large", strings.Repeat("~", size))
+	}
+	if _, err := c.UnaryCall(with(100_000), request("x")); status.Code(err) != codes.Unavailable {
+		t.Errorf("100 kB: %v", err)
+	}
+	if _, err := c.UnaryCall(with(20_000), request("x")); err != nil {
+		t.Errorf("20 kB: %v", err)
+	}
+}
+
+func TestFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	want := strings.Repeat("content ", 100_000)
+	if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, opts := range [][]nodeOption{nil, {secure}} {
+		opts = append(opts, func(_ *port.Config, s *http.Server) {
+			s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) })
+		})
+		n := start(t, opts...)
+		url, cfg := "http://"+n.addr, (*tls.Config)(nil)
+		if len(opts) > 1 {
+			url, cfg = "https://"+n.addr, clientTLS()
+		}
+		if got := get(t, transport(t, cfg, http1), url); got != want {
+			t.Errorf("%s: %d bytes, want %d", url, len(got), len(want))
+		}
 	}
 }

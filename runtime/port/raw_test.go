@@ -141,19 +141,19 @@ func TestSlowClients(t *testing.T) {
 	t.Run("negative control: a waiting gRPC client is kept", func(t *testing.T) {
 		t.Parallel()
 		c := rawH2(t, rawDial(t, plain.addr))
-		time.Sleep(300 * time.Millisecond) // three times ClassifyTimeout: the point of the test
+		eventually(t, func() bool { return plain.Conns().GRPC == 1 }) // without a request so far
 		if err := c.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: grpcRequest(), EndHeaders: true}); err != nil {
 			t.Fatal(err)
 		}
 		_ = c.WriteData(1, true, []byte{0, 0, 0, 0, 0})
-		if got := status(t, c); got != "0" {
+		if got := grpcStatus(t, c); got != "0" {
 			t.Errorf("grpc-status %q", got)
 		}
 	})
 }
 
-// status reads up to the trailers of the first call and returns its grpc-status.
-func status(t testing.TB, c *h2conn) string {
+// grpcStatus reads up to the trailers of the first call and returns its grpc-status.
+func grpcStatus(t testing.TB, c *h2conn) string {
 	t.Helper()
 	for {
 		h := next[*xhttp2.MetaHeadersFrame](t, c)

@@ -1,7 +1,6 @@
 package port
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 	"sync/atomic"
@@ -14,7 +13,6 @@ type replayConn struct {
 	net.Conn
 	rest   []byte     // still to be read again
 	filter *ackFilter // nil: nothing to filter, or done
-	state  *tls.ConnectionState
 }
 
 func newReplay(nc net.Conn, rest []byte) *replayConn { return &replayConn{Conn: nc, rest: rest} }
@@ -104,7 +102,7 @@ func (f *ackFilter) readHeader() error {
 	}
 	f.sent = 0
 	f.left = int(f.header[0])<<16 | int(f.header[1])<<8 | int(f.header[2])
-	f.done = isSettingsAck(f.header[:])
+	f.done = f.header == [frameHeaderLen]byte{3: frameSettings, 4: flagAck}
 	return nil
 }
 

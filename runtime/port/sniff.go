@@ -191,7 +191,8 @@ func (s *sniffer) judge() (verdict, error) {
 // IsGRPC reports whether r is a gRPC call that came over the HTTP server's HTTP/2; the handler
 // passes it to grpc.Server.ServeHTTP. gRPC-Web is not gRPC.
 func IsGRPC(r *http.Request) bool {
-	return r.ProtoMajor == 2 && isGRPCContentType(r.Header.Get("Content-Type"))
+	// The method keeps out "PRI * HTTP/2.0", which net/http lets through on HTTP/1 connections.
+	return r.ProtoMajor == 2 && r.Method == http.MethodPost && isGRPCContentType(r.Header.Get("Content-Type"))
 }
 
 // isGRPCContentType follows grpc-go: application/grpc, alone or with a subtype after + or ;.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -55,9 +56,12 @@ type Publisher struct {
 	lease Lease // the goroutine's; Close's once that has ended
 }
 
-// NewPublisher starts a publisher that has nothing to publish yet. The caller
-// closes it.
+// NewPublisher starts a publisher that has nothing to publish yet. It logs what
+// changes, once; no logger means slog.Default(). The caller closes it.
 func NewPublisher(r Registry, logger *slog.Logger) *Publisher {
+	if logger == nil {
+		logger = slog.Default()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Publisher{
 		registry: r,
@@ -77,7 +81,7 @@ func NewPublisher(r Registry, logger *slog.Logger) *Publisher {
 func (p *Publisher) Set(instances []Instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.stopping {
+	if !p.stopping && !reflect.DeepEqual(p.want, instances) {
 		p.setLocked(instances)
 	}
 }
@@ -130,10 +134,10 @@ func (p *Publisher) Close(ctx context.Context) error {
 	lease := p.lease
 	p.lease = nil
 	p.mu.Unlock()
-	if lease == nil {
-		return nil
+	var err error
+	if lease != nil {
+		err = lease.Close(ctx)
 	}
-	err := lease.Close(ctx)
 	p.report(Unregistered, err)
 	if err != nil {
 		return fmt.Errorf("%s: unregister: %w", p.registry, err)

@@ -152,6 +152,7 @@ func published(t *testing.T, test func(t *testing.T, f *fake, p *Publisher)) str
 		if err := p.Close(t.Context()); err != nil {
 			t.Errorf("close: %v", err)
 		}
+		wantState(t, p, Unregistered)
 	})
 	return log.String()
 }
@@ -180,6 +181,8 @@ func TestPublishAndStop(t *testing.T) {
 		p.Set(with(NotReady))
 		synctest.Wait()
 		p.Set(with(Ready))
+		synctest.Wait()
+		p.Set(with(Ready)) // no news
 		wantPast(t, f, "READY NOT_READY READY")
 
 		if err := p.Stop(t.Context(), with(Stopping)); err != nil {

@@ -21,7 +21,8 @@ const policyName = "easyops_round_robin"
 
 func init() { balancer.Register(policyBuilder{}) }
 
-// policyConfig is what a Conn tells its balancer.
+// policyConfig is what a Conn tells its balancer: with its service config, and
+// with calls that may have to wait before that has come.
 type policyConfig struct {
 	serviceconfig.LoadBalancingConfig `json:"-"`
 
@@ -31,11 +32,9 @@ type policyConfig struct {
 }
 
 // serviceConfig returns the service config that chooses our balancer.
-func serviceConfig(c *Config) string {
+func (c *policyConfig) serviceConfig() string {
 	text, _ := json.Marshal(map[string]any{
-		"loadBalancingConfig": []any{map[string]any{
-			policyName: policyConfig{Service: c.Service, Source: c.source(), MaxWait: c.MaxWait},
-		}},
+		"loadBalancingConfig": []any{map[string]any{policyName: c}},
 	}) // strings and a number
 	return string(text)
 }
@@ -80,7 +79,7 @@ type policy struct {
 	mu       sync.Mutex
 	config   *policyConfig
 	closed   bool
-	known    bool               // there are instances, which may be failing
+	known    bool               // there are instances, which may not be reached
 	note     string             // what the resolver has to say
 	lastErr  error              // of a connection
 	state    connectivity.State // READY: there is an instance to call
@@ -98,7 +97,7 @@ func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
 	if c, ok := s.BalancerConfig.(*policyConfig); ok {
 		p.config = c
 	}
-	if note == "" {
+	if note == "" { // from one of gRPC's own resolvers
 		note = fmt.Sprintf("%s has %d addresses", p.config.Source, len(s.ResolverState.Endpoints))
 	}
 	p.note = note
@@ -181,17 +180,10 @@ func (p *policy) pushLocked() {
 		policy:     p,
 		connecting: p.state != connectivity.TransientFailure,
 		since:      p.since,
-		maxWait:    p.config.MaxWait,
-		reason:     p.reasonLocked(),
+		config:     p.config,
+		note:       p.note,
+		lastErr:    p.lastErr,
 	}})
-}
-
-func (p *policy) reasonLocked() string {
-	reason := fmt.Sprintf("no instance of %s can be called: %s", p.config.Service, p.note)
-	if p.lastErr != nil {
-		reason += fmt.Sprintf("; last error: %v", p.lastErr)
-	}
-	return reason
 }
 
 // look is called by the alarm.
@@ -224,26 +216,38 @@ type waiter struct {
 	policy     *policy
 	connecting bool
 	since      time.Time
-	maxWait    time.Duration
-	reason     string
+	config     *policyConfig
+	note       string
+	lastErr    error
 }
 
 // Pick implements [balancer.Picker]. gRPC lets the call wait for the next
 // picker, and names the error where its deadline ends before.
 func (w *waiter) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	s, ok := info.Ctx.Value(stampKey{}).(stamp)
-	if !ok {
-		s.start = w.since // it found the connection ready, just before
+	if !ok { // it found the connection ready, just before
+		s = stamp{start: w.since, config: w.config}
 	}
-	end := s.start.Add(w.maxWait)
+	end := s.start.Add(s.config.MaxWait)
 	if !time.Now().Before(end) {
-		return balancer.PickResult{}, status.Errorf(codes.Unavailable, "%s; waited %v", w.reason, w.maxWait)
+		return balancer.PickResult{}, status.Errorf(codes.Unavailable, "%s; waited %v", w.reason(s.config), s.config.MaxWait)
 	}
 	w.policy.lookAt(end)
 	if s.failFast && w.connecting {
 		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 	}
-	return balancer.PickResult{}, noInstance(w.reason)
+	return balancer.PickResult{}, noInstance(w.reason(s.config))
+}
+
+func (w *waiter) reason(c *policyConfig) string {
+	note := w.note
+	if note == "" {
+		note = "not known yet from " + c.Source
+	}
+	if w.lastErr == nil {
+		return fmt.Sprintf("no instance of %s can be called: %s", c.Service, note)
+	}
+	return fmt.Sprintf("no instance of %s can be called: %s; last error: %v", c.Service, note, w.lastErr)
 }
 
 // noInstance is not a status, so gRPC lets calls wait.

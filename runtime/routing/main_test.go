@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -26,7 +29,28 @@ import (
 
 const service = "routing.test.Who"
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		child(dir)
+	}
+	resolver.Register(failing{})
+	goleak.VerifyTestMain(m)
+}
+
+const failingScheme = "routingtest"
+
+// failing is a resolver of which every answer is an error.
+type failing struct{}
+
+func (failing) Scheme() string { return failingScheme }
+
+func (f failing) Build(_ resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
+	cc.ReportError(errors.New("the name is unknown"))
+	return f, nil
+}
+
+func (failing) ResolveNow(resolver.ResolveNowOptions) {}
+func (failing) Close()                                {}
 
 // memory is a registry that says what the test tells it to.
 type memory struct {
@@ -79,9 +103,10 @@ type server struct {
 	id    string
 	addr  string
 	grpc  *grpc.Server
-	calls atomic.Int32
 	delay time.Duration
 	done  chan struct{}
+
+	authority atomic.Value // of the last call
 }
 
 func startServer(t *testing.T, id string) *server { return startServerAt(t, id, "127.0.0.1:0", 0) }
@@ -92,15 +117,20 @@ func startServerAt(t *testing.T, id, addr string, delay time.Duration) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{id: id, addr: l.Addr().String(), grpc: grpc.NewServer(), delay: delay, done: make(chan struct{})}
+	s := newServer(id, l.Addr().String(), delay)
+	go func() { defer close(s.done); _ = s.grpc.Serve(l) }()
+	t.Cleanup(s.stop)
+	return s
+}
+
+func newServer(id, addr string, delay time.Duration) *server {
+	s := &server{id: id, addr: addr, grpc: grpc.NewServer(), delay: delay, done: make(chan struct{})}
 	s.grpc.RegisterService(&grpc.ServiceDesc{
 		ServiceName: service,
 		HandlerType: (*any)(nil),
 		Methods:     []grpc.MethodDesc{{MethodName: "Am", Handler: s.am}},
 		Streams:     []grpc.StreamDesc{{StreamName: "Stay", Handler: s.stay, ServerStreams: true, ClientStreams: true}},
 	}, s)
-	go func() { defer close(s.done); _ = s.grpc.Serve(l) }()
-	t.Cleanup(s.stop)
 	return s
 }
 
@@ -110,7 +140,9 @@ func (s *server) am(_ any, ctx context.Context, dec func(any) error, _ grpc.Unar
 	if err := dec(&emptypb.Empty{}); err != nil {
 		return nil, err
 	}
-	s.calls.Add(1)
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		s.authority.Store(strings.Join(md.Get(":authority"), " "))
+	}
 	select {
 	case <-time.After(s.delay):
 	case <-ctx.Done():

@@ -102,23 +102,16 @@ func (w *watch) remind() {
 // failed goes on with what was known before.
 func (w *watch) failed(err error) {
 	err = fmt.Errorf("%s cannot be asked: %w", w.finder.config.source(), err)
-	if known := w.finder.fail(err); len(known) > 0 {
-		w.push(known, err.Error())
-		return
-	}
-	w.cc.ReportError(err)
+	w.push(w.finder.fail(err), err.Error())
 }
 
-type noteKey struct{}
-
-// push hands the instances to the balancer, with a note on where they come
-// from. Its error is for resolvers that can ask again.
+// push hands the instances to the balancer, which keeps those that it has where
+// there are none. Its error is for resolvers that can ask again.
 func (w *watch) push(instances []registry.Instance, note string) {
-	state := resolver.State{Endpoints: make([]resolver.Endpoint, len(instances))}
-	for n, i := range instances {
-		state.Endpoints[n].Addresses = []resolver.Address{{Addr: i.Addr}}
+	state := annotated(note)
+	for _, i := range instances {
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: i.Addr}}})
 	}
-	state.Attributes = state.Attributes.WithValue(noteKey{}, note)
 	_ = w.cc.UpdateState(state)
 }
 

@@ -81,13 +81,14 @@ func (c *Config) source() string {
 // instances that fail.
 type Conn struct {
 	cc     *grpc.ClientConn
+	policy *policyConfig
 	finder *finder // nil where there is a target
 }
 
 // Dial returns a connection to the service. It connects with the first call,
 // and does not fail because no instance runs. The options must have transport
-// credentials; name resolution, balancing and the service config are not
-// theirs to choose. The caller closes the Conn.
+// credentials; name resolution, balancing, the service config and whether all
+// calls wait are not theirs to choose. The caller closes the Conn.
 //
 // A certificate must be for the name of the service, unless an option such as
 // [grpc.WithAuthority] says otherwise; that of a target is for its host.
@@ -95,13 +96,20 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
-	c := &Conn{}
+	c := &Conn{policy: &policyConfig{Service: config.Service, Source: config.source(), MaxWait: config.MaxWait}}
 	opts = append(defaults(), opts...)
-	opts = append(opts, grpc.WithDisableServiceConfig(), grpc.WithDefaultServiceConfig(serviceConfig(&config)))
-	target := config.Target
-	if target == "" {
+	opts = append(opts,
+		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDefaultServiceConfig(c.policy.serviceConfig()),
+	)
+	target := scheme + ":///" + config.Service
+	if config.Target != "" {
+		var more []grpc.DialOption
+		target, more = steady(config.Target)
+		opts = append(opts, more...)
+	} else {
 		c.finder = &finder{config: config}
-		target = scheme + ":///" + config.Service
 		// Instances are where the registry says, not behind the user's proxy.
 		opts = append(opts, grpc.WithResolvers(c.finder), grpc.WithNoProxy())
 	}
@@ -119,7 +127,6 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 // every 5 s; an instance that does not answer any more is left within 20 s.
 func defaults() []grpc.DialOption {
 	return []grpc.DialOption{
-		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time:                10 * time.Second,
 			Timeout:             8 * time.Second,
@@ -164,6 +171,7 @@ type stampKey struct{}
 type stamp struct {
 	start    time.Time
 	failFast bool
+	config   *policyConfig
 }
 
 // stamp notes when a call starts, if it may have to wait: a call that finds
@@ -172,7 +180,7 @@ func (c *Conn) stamp(ctx context.Context, opts []grpc.CallOption) context.Contex
 	if c.cc.GetState() == connectivity.Ready {
 		return ctx
 	}
-	s := stamp{start: time.Now()}
+	s := stamp{start: time.Now(), config: c.policy}
 	for _, o := range opts {
 		if o, ok := o.(grpc.FailFastCallOption); ok {
 			s.failFast = o.FailFast

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -118,6 +116,25 @@ func TestRollingReplacement(t *testing.T) {
 	}
 }
 
+// Instances come and go in the registry all the time.
+func TestChurnUnderLoad(t *testing.T) {
+	_, list := startServers(t, 5, time.Millisecond)
+	m := newMemory(list...)
+	c := dialTo(t, m, 0)
+	l := startLoad(t, c, 10)
+	for n := range 500 {
+		m.say(nil, list[n%5], list[(n*3+1)%5])
+		if n%10 == 0 {
+			m.say(errors.New("down"))
+			m.say(nil)
+			l.more(t, 5)
+		}
+	}
+	if failed := l.stop(); len(failed) > 0 {
+		t.Errorf("%d calls failed: %v", len(failed), failed[0])
+	}
+}
+
 // The only instance stops and comes back at the same address, as in a restart
 // in place: calls wait, none fails.
 func TestRestartInPlace(t *testing.T) {
@@ -139,119 +156,6 @@ func TestRestartInPlace(t *testing.T) {
 	t.Logf("back after %v", time.Since(start))
 	if failed := l.stop(); len(failed) > 0 {
 		t.Errorf("%d calls failed: %v", len(failed), failed[0])
-	}
-}
-
-func TestNobodyThere(t *testing.T) {
-	dead := startServer(t, "dead")
-	dead.stop()
-	for name, tt := range map[string]struct {
-		registry *memory
-		texts    []string
-	}{
-		"no instance":    {newMemory(), []string{"lists no instance"}},
-		"not ready":      {newMemory(dead.instance(registry.NotReady), dead.instance(registry.Starting)), []string{"lists 2, 1 NOT_READY, 1 STARTING"}},
-		"unreachable":    {newMemory(dead.instance(registry.Ready)), []string{"lists 1, 1 READY", "last error", dead.addr, "refused"}},
-		"registry fails": {&memory{err: errors.New("it is down"), changed: make(chan struct{})}, []string{"cannot be asked: it is down"}},
-		"other protocol": {newMemory(registry.Instance{ID: "x", Addr: dead.addr, Kinds: []registry.Kind{registry.KindHTTP}, Health: registry.Ready}), []string{"lists 1, 1 READY"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			const maxWait = 400 * time.Millisecond
-			texts := append(tt.texts, service, "registry of the test")
-			c := dialTo(t, tt.registry, maxWait)
-
-			start := time.Now()
-			_, err := who(t.Context(), c)
-			wantStatus(t, err, codes.Unavailable, append(texts, "waited 400ms")...)
-			if d := time.Since(start); d < maxWait || d > 2*maxWait {
-				t.Errorf("the call failed after %v, want %v", d, maxWait)
-			}
-
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			_, err = who(ctx, c)
-			wantStatus(t, err, codes.DeadlineExceeded, texts...)
-
-			stream, err := c.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/"+service+"/Stay")
-			if err == nil {
-				err = stream.RecvMsg(&emptypb.Empty{})
-			}
-			wantStatus(t, err, codes.Unavailable, texts...)
-
-			if c.State() == connectivity.TransientFailure { // else it is connecting, which takes no time
-				start = time.Now()
-				_, err = who(t.Context(), c, grpc.WaitForReady(false))
-				wantStatus(t, err, codes.Unavailable, texts...)
-				if d := time.Since(start); d > maxWait/2 {
-					t.Errorf("a call that does not wait took %v", d)
-				}
-			}
-		})
-	}
-}
-
-func TestSilentRegistry(t *testing.T) {
-	m := newMemory()
-	m.silent = true
-	c := dialTo(t, m, answerTime+200*time.Millisecond)
-	_, err := who(t.Context(), c)
-	wantStatus(t, err, codes.Unavailable, "cannot be asked: no answer yet", service)
-	s := startServer(t, "a")
-	m.say(nil, s.instance(registry.Ready))
-	want(t, c, "a")
-}
-
-// Each call waits from its own start, not from the first one's.
-func TestEachCallWaitsItsTime(t *testing.T) {
-	const maxWait = 500 * time.Millisecond
-	c := dialTo(t, newMemory(), maxWait)
-	var wg sync.WaitGroup
-	for n := range 5 {
-		wg.Go(func() {
-			time.Sleep(time.Duration(n) * maxWait / 4)
-			start := time.Now()
-			_, err := who(t.Context(), c)
-			d := time.Since(start)
-			if d < maxWait || d > maxWait+4*lookInterval {
-				t.Errorf("call %d failed after %v (%v)", n, d, err)
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// A call that found the connection ready, just before it was not, waits too.
-func TestUnstampedCall(t *testing.T) {
-	c := dialTo(t, newMemory(), 300*time.Millisecond)
-	err := c.cc.Invoke(t.Context(), "/"+service+"/Am", &emptypb.Empty{}, &emptypb.Empty{})
-	wantStatus(t, err, codes.Unavailable, "waited 300ms")
-}
-
-func TestInstanceAppears(t *testing.T) {
-	m := newMemory()
-	c := dialTo(t, m, 0)
-	const waiting = 200
-	errs := make(chan error, waiting)
-	for range waiting {
-		go func() {
-			_, err := who(t.Context(), c)
-			errs <- err
-		}()
-	}
-	for m.watches.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	select {
-	case err := <-errs:
-		t.Fatalf("a call ended without an instance: %v", err)
-	case <-time.After(3 * lookInterval):
-	}
-	m.say(nil, startServer(t, "a").instance(registry.Ready))
-	for range waiting {
-		if err := <-errs; err != nil {
-			t.Error(err)
-		}
 	}
 }
 
@@ -309,7 +213,6 @@ func TestIdle(t *testing.T) {
 		if got := m.watches.Load(); got != 1 {
 			t.Errorf("%d watches in use", got)
 		}
-		c.cc.Connect()
 		for c.State() != connectivity.Idle || m.watches.Load() != 0 {
 			if !c.cc.WaitForStateChange(t.Context(), connectivity.Ready) {
 				t.Fatalf("round %d: not idle", n)
@@ -320,34 +223,6 @@ func TestIdle(t *testing.T) {
 			m.say(errors.New("down"))
 		}
 	}
-}
-
-func TestTarget(t *testing.T) {
-	s := startServer(t, "a")
-	_, port, _ := net.SplitHostPort(s.addr)
-	for _, target := range []string{s.addr, "dns:///127.0.0.1:" + port, "passthrough:///" + s.addr} {
-		c := dial(t, Config{Target: target})
-		want(t, c, "a")
-		if c.Instances() != nil {
-			t.Error("a target has no instances")
-		}
-	}
-	s.stop()
-	c := dial(t, Config{Target: s.addr, MaxWait: 200 * time.Millisecond})
-	_, err := who(t.Context(), c)
-	wantStatus(t, err, codes.Unavailable, service, "target "+s.addr, "last error", "waited 200ms")
-
-	start := time.Now()
-	restarted := make(chan struct{})
-	go func() {
-		defer close(restarted)
-		time.Sleep(100 * time.Millisecond)
-		startServerAt(t, "again", s.addr, 0)
-	}()
-	c = dial(t, Config{Target: s.addr})
-	want(t, c, "again")
-	<-restarted
-	t.Logf("back after %v", time.Since(start))
 }
 
 func TestStream(t *testing.T) {
@@ -403,6 +278,16 @@ func TestLocalRegistry(t *testing.T) {
 	}
 }
 
+// The name that a certificate must be for is the service's.
+func TestAuthority(t *testing.T) {
+	s := startServer(t, "a")
+	c := dialTo(t, newMemory(s.instance(registry.Ready)), 0)
+	want(t, c, "a")
+	if got := s.authority.Load(); got != service {
+		t.Errorf("the authority is %v, want the service", got)
+	}
+}
+
 func TestDialRefuses(t *testing.T) {
 	creds := grpc.WithTransportCredentials(insecure.NewCredentials())
 	for name, tt := range map[string]struct {
@@ -432,13 +317,4 @@ func TestClose(t *testing.T) {
 	wantStatus(t, <-errs, codes.Canceled)
 	_, err := who(t.Context(), c)
 	wantStatus(t, err, codes.Canceled)
-}
-
-func TestReadyCallsCostNothing(t *testing.T) {
-	c := dialTo(t, newMemory(startServer(t, "a").instance(registry.Ready)), 0)
-	want(t, c, "a")
-	ctx, opts := t.Context(), []grpc.CallOption{grpc.WaitForReady(true)}
-	if n := testing.AllocsPerRun(100, func() { c.stamp(ctx, opts) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
 }

@@ -14,6 +14,9 @@ type Service struct {
 	Comment    string   `json:"comment"`
 	Deprecated bool     `json:"deprecated"`
 	Methods    []Method `json:"methods"`
+	// Messages are those that the fields of requests and responses consist
+	// of, in the order of their names.
+	Messages []Message `json:"messages"`
 	// Infrastructure marks services that every server has, such as health
 	// and reflection; pages list them last.
 	Infrastructure bool `json:"infrastructure"`
@@ -92,16 +95,13 @@ type Field struct {
 	Number int    `json:"number"`
 	// Type is written as in a .proto file, such as "repeated string" or
 	// "map<string, echo.v1.Item>".
-	Type       string `json:"type"`
+	Type string `json:"type"`
+	// Message is the full name of the message that the field holds, if any.
+	Message    string `json:"message,omitempty"`
 	Oneof      string `json:"oneof,omitempty"`
 	Deprecated bool   `json:"deprecated,omitempty"`
 	// Values are the names of an enum's values.
 	Values []string `json:"values,omitempty"`
-}
-
-// apiData is the JSON form of the API page.
-type apiData struct {
-	Services []Service `json:"services"`
 }
 
 // HandleAPI registers /internal/service-info/api, which shows what services
@@ -117,7 +117,7 @@ func (p *Pages) HandleAPI(services func() []Service) error {
 }
 
 func (p *Pages) apiView(r *http.Request, services []Service) View {
-	v := View{Data: apiData{append([]Service{}, services...)}}
+	v := View{Data: APIData{append([]Service{}, services...)}}
 	for _, infrastructure := range []bool{false, true} {
 		for _, s := range services {
 			if s.Infrastructure == infrastructure {
@@ -133,21 +133,40 @@ func (p *Pages) apiView(r *http.Request, services []Service) View {
 
 func (p *Pages) serviceSection(r *http.Request, s Service) Section {
 	sec := Section{ID: s.Name, Title: s.Name, Mono: true, Badges: deprecation(s.Deprecated)}
+	known := s.links()
 	if s.Comment != "" {
 		sec.Body = append(sec.Body, Text(s.Comment))
 	}
 	for _, m := range s.Methods {
-		sec.Body = append(sec.Body, p.methodSection(r, s, m))
+		sec.Body = append(sec.Body, p.methodSection(r, s, m, known))
 	}
 	if len(s.Methods) == 0 {
 		sec.Body = append(sec.Body, Text("This service has no methods."))
 	}
+	if len(s.Messages) > 0 {
+		messages := Section{ID: s.Name + "-messages", Title: "Messages"}
+		for _, m := range s.Messages {
+			messages.Body = append(messages.Body, Section{
+				ID: s.Name + "-" + m.Name, Title: m.Name, Mono: true, Body: []Block{m.table("", known)},
+			})
+		}
+		sec.Body = append(sec.Body, messages)
+	}
 	return sec
 }
 
-func (p *Pages) methodSection(r *http.Request, s Service, m Method) Section {
+// links are the links to the service's messages, by name.
+func (s Service) links() map[string]string {
+	links := make(map[string]string, len(s.Messages))
+	for _, m := range s.Messages {
+		links[m.Name] = "#" + s.Name + "-" + m.Name
+	}
+	return links
+}
+
+func (p *Pages) methodSection(r *http.Request, s Service, m Method, known map[string]string) Section {
 	badges := append([]Cell{{Text: string(m.Kind), Tone: Neutral}}, deprecation(m.Deprecated)...)
-	sec := Section{ID: s.Name + "/" + m.Name, Title: m.Name, Mono: true, Badges: badges}
+	sec := Section{ID: s.Name + "." + m.Name, Title: m.Name, Mono: true, Badges: badges}
 	if m.Comment != "" {
 		sec.Body = append(sec.Body, Text(m.Comment))
 	}
@@ -157,15 +176,11 @@ func (p *Pages) methodSection(r *http.Request, s Service, m Method) Section {
 		message *Message
 	}{{"Request", m.Request}, {"Response", m.Response}} {
 		if side.message != nil {
-			sec.Body = append(sec.Body, side.message.table(side.name))
+			sec.Body = append(sec.Body, side.message.table(side.name+" "+side.message.Name, known))
 		}
 	}
-	return withBlock(sec, Code(p.command(r, s.Name, m)))
-}
-
-func withBlock(s Section, b Block) Section {
-	s.Body = append(s.Body, b)
-	return s
+	sec.Body = append(sec.Body, Code(p.command(r, s.Name, m)))
+	return sec
 }
 
 func deprecation(is bool) []Cell {
@@ -192,14 +207,14 @@ func (m Method) rules() KV {
 	return kv
 }
 
-func (m *Message) table(side string) Table {
+func (m *Message) table(caption string, known map[string]string) Table {
 	t := Table{
-		Caption: side + " " + m.Name,
-		Columns: []string{"Field", "Type", "Number"},
-		Empty:   "This message has no fields.",
+		Caption: caption,
+		Columns: []string{"Field", "Type", "Number"}, Wide: 2,
+		Empty: "This message has no fields.",
 	}
 	for _, f := range m.Fields {
-		t.Rows = append(t.Rows, []Cell{Name(f.Name), Name(f.describe()), {Text: fmt.Sprint(f.Number), Tone: Muted}})
+		t.Rows = append(t.Rows, []Cell{Name(f.Name), {Text: f.describe(), Tone: Mono, Link: known[f.Message]}, {Text: fmt.Sprint(f.Number), Tone: Muted}})
 	}
 	return t
 }

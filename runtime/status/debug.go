@@ -179,10 +179,10 @@ func writeHeap(w http.ResponseWriter, r *Request) error {
 	if err != nil {
 		return fmt.Errorf("heap dump: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // nobody reads it any more
-	if err := os.Remove(f.Name()); err != nil && runtime.GOOS != "windows" {
-		return fmt.Errorf("heap dump: %w", err)
+	if os.Remove(f.Name()) != nil { // not every system removes an open file
+		defer os.Remove(f.Name()) //nolint:errcheck // nothing else can be done
 	}
+	defer f.Close() //nolint:errcheck // nobody reads it any more
 	debug.WriteHeapDump(f.Fd())
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("heap dump: %w", err)

@@ -7,23 +7,6 @@ import (
 	"strings"
 )
 
-// debugData is the JSON form of the index of the debug pages.
-type debugData struct {
-	Goroutines  int         `json:"goroutines"`
-	CPUs        int         `json:"cpus"`
-	MaxProcs    int         `json:"gomaxprocs"`
-	HeapBytes   uint64      `json:"heap_bytes"`
-	SystemBytes uint64      `json:"system_bytes"`
-	GCCycles    uint32      `json:"gc_cycles"`
-	MemoryLimit int64       `json:"memory_limit_bytes"`
-	Pages       []debugPage `json:"pages"`
-}
-
-type debugPage struct {
-	Path string `json:"path"`
-	Help string `json:"help"`
-}
-
 func (p *Pages) debugInfo(name string, hidden bool) Page {
 	return Page{
 		Path: debugPath + name, Group: "Debug", Title: "Debug", Access: Operator, Hidden: hidden,
@@ -34,11 +17,11 @@ func (p *Pages) debugInfo(name string, hidden bool) Page {
 
 func (p *Pages) debugView(r *Request) View {
 	d := readDebug()
-	t := Table{Columns: []string{"Profile", "Path", "What"}}
+	t := Table{Columns: []string{"Profile", "What"}, Wide: 2}
 	for _, pg := range p.list() {
 		if !pg.Hidden && pg.Costly && strings.HasPrefix(pg.Path, debugPath) {
-			d.Pages = append(d.Pages, debugPage{pg.Path, pg.Help})
-			t.Rows = append(t.Rows, []Cell{Link(pg.Path, pg.Title), Name(pg.Path), Str(pg.Help)})
+			d.Pages = append(d.Pages, DebugPage{pg.Path, pg.Help})
+			t.Rows = append(t.Rows, []Cell{pg.cell(), Str(pg.Help)})
 		}
 	}
 	url := func(path string) string { return p.ownURL(r.Request, path) }
@@ -59,13 +42,13 @@ func (p *Pages) debugView(r *Request) View {
 	}}
 }
 
-func readDebug() debugData {
+func readDebug() DebugData {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return debugData{
+	return DebugData{
 		Goroutines: runtime.NumGoroutine(), CPUs: runtime.NumCPU(), MaxProcs: runtime.GOMAXPROCS(0),
 		HeapBytes: m.HeapInuse, SystemBytes: m.Sys, GCCycles: m.NumGC, MemoryLimit: debug.SetMemoryLimit(-1),
-		Pages: []debugPage{},
+		Pages: []DebugPage{},
 	}
 }
 

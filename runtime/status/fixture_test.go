@@ -1,112 +1,204 @@
 package status
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/descriptorpb"
-
-	"google.golang.org/protobuf/reflect/protoregistry"
-	_ "google.golang.org/protobuf/types/known/durationpb" // the fixture imports its descriptor
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
 )
 
-// echoService is the descriptor of a service with all four kinds of method.
-func echoService(t testing.TB) protoreflect.ServiceDescriptor {
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// operatorHeader is how requests of these tests say that an operator sends
+// them.
+const operatorHeader = "X-Test-Operator"
+
+func testOperator(r *http.Request) (string, error) {
+	if who := r.Header.Get(operatorHeader); who != "" {
+		return who, nil
+	}
+	return "", errors.New("not an operator: ask one")
+}
+
+// fixture is a server with every page over a real listener.
+type fixture struct {
+	*httptest.Server
+	t     testing.TB
+	pages *Pages
+	log   *lines
+
+	mu        sync.Mutex
+	shutdowns []string
+	state     string
+}
+
+func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	t.Helper()
-	method := func(name string, client, server bool, level descriptorpb.MethodOptions_IdempotencyLevel) *descriptorpb.MethodDescriptorProto {
-		return &descriptorpb.MethodDescriptorProto{
-			Name: proto.String(name), InputType: proto.String(".echo.v1.EchoRequest"), OutputType: proto.String(".echo.v1.EchoResponse"),
-			ClientStreaming: proto.Bool(client), ServerStreaming: proto.Bool(server),
-			Options: &descriptorpb.MethodOptions{IdempotencyLevel: level.Enum(), Deprecated: proto.Bool(name == "Collect")},
-		}
+	f := &fixture{t: t, log: &lines{}, state: Ready}
+	cfg := Config{Name: "echo.v1.EchoService", Operator: testOperator, Logger: slog.New(slog.NewJSONHandler(f.log, nil))}
+	for _, c := range change {
+		c(&cfg)
 	}
-	const none, safe = descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN, descriptorpb.MethodOptions_NO_SIDE_EFFECTS
-	file := &descriptorpb.FileDescriptorProto{
-		Name: proto.String("echo/v1/echo.proto"), Package: proto.String("echo.v1"), Syntax: proto.String("proto3"),
-		Dependency: []string{"google/protobuf/duration.proto"},
-		EnumType: []*descriptorpb.EnumDescriptorProto{{
-			Name: proto.String("Voice"),
-			Value: []*descriptorpb.EnumValueDescriptorProto{
-				{Name: proto.String("VOICE_UNSPECIFIED"), Number: proto.Int32(0)},
-				{Name: proto.String("VOICE_LOUD"), Number: proto.Int32(1)},
-			},
-		}},
-		MessageType: []*descriptorpb.DescriptorProto{
-			{
-				Name: proto.String("EchoRequest"),
-				Field: []*descriptorpb.FieldDescriptorProto{
-					field("message", 1, descriptorpb.FieldDescriptorProto_TYPE_STRING, ""),
-					field("count", 2, descriptorpb.FieldDescriptorProto_TYPE_INT32, ""),
-					field("voice", 3, descriptorpb.FieldDescriptorProto_TYPE_ENUM, ".echo.v1.Voice"),
-					field("delay", 4, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, ".google.protobuf.Duration"),
-					repeated(field("tags", 5, descriptorpb.FieldDescriptorProto_TYPE_STRING, "")),
-				},
-			},
-			{
-				Name:  proto.String("EchoResponse"),
-				Field: []*descriptorpb.FieldDescriptorProto{field("message", 1, descriptorpb.FieldDescriptorProto_TYPE_STRING, "")},
-			},
-		},
-		Service: []*descriptorpb.ServiceDescriptorProto{{
-			Name: proto.String("EchoService"),
-			Method: []*descriptorpb.MethodDescriptorProto{
-				method("Echo", false, false, safe), method("Repeat", false, true, safe),
-				method("Collect", true, false, none), method("Chat", true, true, none),
-			},
-		}},
-	}
-	fd, err := protodesc.NewFile(file, protoregistry.GlobalFiles)
+	p, err := New(cfg)
+	services := echoServices(t)
+	registry := prometheus.NewRegistry()
+	err = errors.Join(err,
+		p.HandleInfo(Info{
+			Services: []string{"echo.v1.EchoService", "grpc.health.v1.Health"}, Instance: "i-1",
+			RuntimeVersion: "v0.1.0", Started: time.Now(),
+		}),
+		p.HandleAPI(func() []Service { return services }),
+		p.HandleMetrics(registry),
+		p.HandleHealth(f.health),
+		p.HandleShutdown(f.shutdown),
+		p.HandleDebug(false),
+		p.Handle(Page{Path: "/internal/cache/{name}", Group: "Actions", Title: "Cache", Help: "Clears a cache.", Access: Operator, Get: getName, Post: postName}),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fd.Services().Get(0)
-}
-
-func field(name string, number int32, kind descriptorpb.FieldDescriptorProto_Type, typeName string) *descriptorpb.FieldDescriptorProto {
-	f := &descriptorpb.FieldDescriptorProto{
-		Name: proto.String(name), Number: proto.Int32(number), Type: kind.Enum(),
-		Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
-	}
-	if typeName != "" {
-		f.TypeName = proto.String(typeName)
-	}
+	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "answer", Help: "The answer."}, func() float64 { return 42 }))
+	f.pages, f.Server = p, httptest.NewServer(p.Handler())
+	t.Cleanup(f.Close)
 	return f
 }
 
-func repeated(f *descriptorpb.FieldDescriptorProto) *descriptorpb.FieldDescriptorProto {
-	f.Label = descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum()
-	return f
+func getName(r *Request) (View, error) {
+	return View{Data: map[string]string{"name": r.PathValue("name")}, Body: []Block{Text(r.PathValue("name"))}}, nil
 }
 
-// echoComments are the comments that generated code passes on.
-var echoComments = map[string]string{
-	"":        "EchoService sends back what it is sent.\n\nIt is here to show how a service is written.",
-	"Echo":    "Echo answers with the message that it is sent.",
-	"Repeat":  "Repeat answers with the message, count times,\none response each.",
-	"Collect": "Collect answers with all messages, joined, when the caller has sent the last one.",
-	"Chat":    "Chat answers each message as it comes.",
+func postName(r *Request) (View, error) {
+	r.Changed(r.PathValue("name"), "3 entries", "empty")
+	return View{Plain: "cleared"}, nil
 }
 
-// echoRule is what holds for the methods.
-func echoRule(method string) Rule {
-	switch method {
-	case "Echo":
-		return Rule{Access: "users in group staff", Token: true, Deadline: Seconds(5 * time.Second)}
-	case "Repeat":
-		return Rule{Access: "everyone"}
+func (f *fixture) health(context.Context) Health {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := Health{State: f.state, Checks: []Check{{Name: "database"}}}
+	if f.state == "NOT_READY" {
+		h.Checks = append(h.Checks, Check{Name: "cache", Err: errors.New("password hunter2 refused")})
 	}
-	return Rule{Access: "authenticated callers", Token: true}
+	return h
 }
 
-func echoServices(t testing.TB) []Service {
-	return []Service{
-		Describe(echoService(t), echoComments, echoRule),
-		{
-			Name: "grpc.health.v1.Health", Infrastructure: true,
-			Methods: []Method{{Name: "Check", Kind: Unary, Rule: Rule{Access: "everyone"}, Example: "{}"}},
-		},
+func (f *fixture) setState(s string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state = s
+}
+
+func (f *fixture) shutdown(who string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.shutdowns = append(f.shutdowns, who)
+}
+
+func (f *fixture) stopped() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.shutdowns...)
+}
+
+// answer is a response that has been read.
+type answer struct {
+	*http.Response
+	body string
+}
+
+// ask sends a request. Headers are given as name, value, …; "Host" sets the
+// host.
+func (f *fixture) ask(method, path string, headers ...string) answer {
+	f.t.Helper()
+	r, err := http.NewRequest(method, f.URL+path, nil)
+	if err != nil {
+		f.t.Fatal(err)
 	}
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+		} else {
+			r.Header.Add(headers[i], headers[i+1])
+		}
+	}
+	return f.send(r)
+}
+
+func (f *fixture) send(r *http.Request) answer {
+	f.t.Helper()
+	resp, err := f.Client().Do(r)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return answer{resp, string(body)}
+}
+
+// asOperator sends a request as alice.
+func (f *fixture) asOperator(method, path string, headers ...string) answer {
+	f.t.Helper()
+	return f.ask(method, path, append([]string{operatorHeader, "alice"}, headers...)...)
+}
+
+func (a answer) want(t *testing.T, code int, parts ...string) {
+	t.Helper()
+	if a.StatusCode != code {
+		t.Errorf("%s %s: status %d, want %d: %s", a.Request.Method, a.Request.URL.Path, a.StatusCode, code, a.body)
+	}
+	for _, part := range parts {
+		if !strings.Contains(a.body, part) {
+			t.Errorf("%s %s: %q is missing in:\n%s", a.Request.Method, a.Request.URL.Path, part, a.body)
+		}
+	}
+}
+
+// lines is a log that may be written to concurrently.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// audits are the audit lines so far.
+func (l *lines) audits(t testing.TB) []map[string]any {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []map[string]any
+	for line := range strings.Lines(l.b.String()) {
+		var m map[string]any
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatal(err)
+		}
+		if m["msg"] == "audit" {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

@@ -38,7 +38,7 @@ func (p *Pages) checkMethod(w http.ResponseWriter, r *Request, pg *Page) error {
 	u := p.ownURL(r.Request, r.URL.Path)
 	if pg.Post != nil && pg.Get == nil {
 		e := Errorf(http.StatusMethodNotAllowed, "%s changes nothing here; send a POST: curl -X POST %s", visible(r.Method), u)
-		e.action = &Action{Path: r.URL.Path, Label: pg.Title}
+		e.action = &Action{Path: r.URL.Path, Label: pg.Title, Help: pg.Help}
 		return e
 	}
 	return Errorf(http.StatusMethodNotAllowed, "%s is not answered here; send a GET: curl %s", visible(r.Method), u)

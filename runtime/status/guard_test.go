@@ -114,7 +114,7 @@ func checkHeaders(t *testing.T, a answer) {
 		t.Errorf("Content-Security-Policy %q", csp)
 	}
 	for name, want := range map[string]string{
-		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin", "Cache-Control": "no-store",
 		"X-Frame-Options": "DENY", "Cross-Origin-Resource-Policy": "same-origin",
 	} {
 		if got := a.Header.Get(name); got != want {
@@ -194,6 +194,42 @@ func TestUnauthorizedNamesTheScheme(t *testing.T) {
 	if got := a.Header.Get("WWW-Authenticate"); got != "Bearer" {
 		t.Errorf("WWW-Authenticate: %q", got)
 	}
+}
+
+func TestOutsidersLearnNothing(t *testing.T) {
+	const canary = "canary.v1.Service"
+	f := newFixture(t, func(c *Config) { c.Name = canary })
+	for _, pg := range f.pages.list() {
+		for _, accept := range []string{"text/html", "application/json", "*/*"} {
+			for _, method := range []string{"GET", "PUT"} {
+				outside := f.ask(method, pg.Path, "Accept", accept)
+				foreign := f.asOperator(method, pg.Path, "Accept", accept, "Host", "evil.example")
+				if strings.Contains(outside.body+foreign.body, canary) {
+					t.Errorf("%s %s as %s names the server to outsiders", method, pg.Path, accept)
+				}
+			}
+		}
+	}
+	f.asOperator("GET", "/internal/health", "Accept", "text/html").want(t, 200, canary)
+	f.asOperator("PUT", "/internal/help", "Accept", "text/html").want(t, 405, canary)
+}
+
+func TestHTTP2OverTLS(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Operator = LocalOperator() })
+	s := httptest.NewUnstartedServer(f.pages.Handler())
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	f.Server = s
+	a := f.ask("GET", "/internal/pleaseshutdown")
+	a.want(t, 405, "curl -X POST https://")
+	if a.ProtoMajor != 2 {
+		t.Fatalf("%s", a.Proto)
+	}
+	f.ask("POST", "/internal/pleaseshutdown").want(t, 202)
+	f.ask("POST", "/internal/pleaseshutdown", "Origin", s.URL).want(t, 202)
+	f.ask("POST", "/internal/pleaseshutdown", "Host", "evil.example").want(t, 403)
+	f.ask("GET", "/internal/debug/cpu?seconds=1").want(t, 200)
 }
 
 func TestMetricsAccess(t *testing.T) {

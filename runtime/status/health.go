@@ -26,20 +26,9 @@ type Check struct {
 	Err error
 }
 
-// healthData is the JSON form of the health page.
-type healthData struct {
-	State  string      `json:"state"`
-	Checks []checkData `json:"checks"`
-}
-
-type checkData struct {
-	Name string `json:"name"`
-	OK   bool   `json:"ok"`
-}
-
 // HandleHealth registers /internal/health and the probes /livez and /readyz.
-// health may be called concurrently and must return soon: it is what keeps a
-// server in the load balancer.
+// health may be called concurrently and must return soon, from a result that it
+// keeps: everybody may ask, and each HTML page shows the state.
 func (p *Pages) HandleHealth(health func(context.Context) Health) error {
 	p.health.Store(&health)
 	return p.handleAll([]Page{{
@@ -68,10 +57,10 @@ func (h Health) status() int {
 }
 
 func (h Health) view() View {
-	data := healthData{State: h.State, Checks: []checkData{}}
-	table := Table{Columns: []string{"Check", "Result"}, Empty: "No checks are registered."}
+	data := HealthData{State: h.State, Checks: []CheckData{}}
+	table := Table{Columns: []string{"Check", "Result"}, Wide: 2, Empty: "No checks are registered."}
 	for _, c := range h.Checks {
-		data.Checks = append(data.Checks, checkData{c.Name, c.Err == nil})
+		data.Checks = append(data.Checks, CheckData{c.Name, c.Err == nil})
 		table.Rows = append(table.Rows, []Cell{Name(c.Name), c.cell()})
 	}
 	return View{

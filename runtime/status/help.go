@@ -5,28 +5,6 @@ import (
 	"strings"
 )
 
-// helpData is the JSON form of the help page.
-type helpData struct {
-	Name     string        `json:"name"`
-	State    string        `json:"state,omitempty"`
-	Pages    []pageData    `json:"pages"`
-	Services []serviceData `json:"services"`
-}
-
-type pageData struct {
-	Path    string   `json:"path"`
-	Methods []string `json:"methods"`
-	Group   string   `json:"group"`
-	Title   string   `json:"title"`
-	Help    string   `json:"help"`
-	Access  string   `json:"access"`
-}
-
-type serviceData struct {
-	Name    string   `json:"name"`
-	Methods []string `json:"methods"`
-}
-
 // helpPages are the pages that every server has.
 func (p *Pages) helpPages() []Page {
 	help := Page{
@@ -58,15 +36,15 @@ func (p *Pages) helpView(r *Request) View {
 	return v
 }
 
-func (p *Pages) helpData(r *Request, pages []*Page, services []Service) helpData {
-	d := helpData{Name: p.cfg.Name, State: p.state(r.Request), Pages: []pageData{}, Services: []serviceData{}}
+func (p *Pages) helpData(r *Request, pages []*Page, services []Service) HelpData {
+	d := HelpData{Name: p.cfg.Name, State: p.state(r.Request), Pages: []PageData{}, Services: []ServiceData{}}
 	for _, pg := range pages {
 		if !pg.Hidden {
-			d.Pages = append(d.Pages, pageData{pg.Path, pg.verbs(), pg.Group, pg.Title, pg.Help, pg.Access.String()})
+			d.Pages = append(d.Pages, PageData{pg.Path, pg.verbs(), pg.Group, pg.Title, pg.Help, pg.Access.String()})
 		}
 	}
 	for _, s := range services {
-		sd := serviceData{Name: s.Name, Methods: []string{}}
+		sd := ServiceData{Name: s.Name, Methods: []string{}}
 		for _, m := range s.Methods {
 			sd.Methods = append(sd.Methods, m.Name)
 		}
@@ -89,13 +67,21 @@ func groups(pages []*Page) []string {
 }
 
 func (p *Pages) groupTable(pages []*Page, group string) Table {
-	t := Table{Columns: []string{"Page", "What", "Who"}}
+	t := Table{Columns: []string{"Page", "What", "Who"}, Wide: 2}
 	for _, pg := range pages {
 		if !pg.Hidden && pg.Group == group {
-			t.Rows = append(t.Rows, []Cell{pg.cell(), Str(pg.Help), {Text: pg.Access.String(), Tone: Muted}})
+			t.Rows = append(t.Rows, []Cell{pg.cell(), Str(pg.Help), {Text: p.who(pg.Access), Tone: Muted}})
 		}
 	}
 	return t
+}
+
+// who is an access level for people.
+func (p *Pages) who(a Access) string {
+	if a == Metrics {
+		return p.cfg.MetricsFor
+	}
+	return a.String()
 }
 
 // cell is the page's path with a link, and what to send where that is not GET.
@@ -111,7 +97,7 @@ func (pg *Page) cell() Cell {
 }
 
 func (p *Pages) servicesSection(r *Request, services []Service) Section {
-	t := Table{Columns: []string{"Service", "Methods"}}
+	t := Table{Columns: []string{"Service", "Methods"}, Wide: 2}
 	var call Block
 	for _, s := range services {
 		if s.Infrastructure {

@@ -28,7 +28,7 @@ var pageText string
 // pageTemplate is the one template of all pages.
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"kind": kind, "visible": visible, "paragraphs": paragraphs, "local": local, "tone": tone,
-	"pad": pad, "nest": nest, "dict": newNested,
+	"pad": pad, "next": next, "dict": newNested,
 }).Parse(pageText))
 
 // pageModel is what the template sees.
@@ -68,18 +68,28 @@ var navPaths = []struct{ path, text string }{
 }
 
 func (p *Pages) writeHTML(w io.Writer, r *http.Request, v View) error {
-	m := pageModel{
-		View: v, Name: p.cfg.Name, Style: stylePath, Icon: iconPath, Path: r.URL.Path,
-		Nav: p.nav(r.URL.Path), TOC: contents(v.Body),
+	m := pageModel{View: v, Name: "server", Style: stylePath, Icon: iconPath, Path: r.URL.Path, TOC: contents(v.Body)}
+	if p.isOperator(r) {
+		m.Name, m.Nav = p.cfg.Name, p.nav(r.URL.Path)
 	}
 	if s := p.state(r); s != "" {
 		c := stateCell(s)
 		m.State = &c
 	}
-	if v.Status < http.StatusBadRequest {
+	if v.Status < http.StatusBadRequest && r.Method != http.MethodPost {
 		m.JSON, m.TextURL = withFormat(r, formJSON), withFormat(r, formText)
 	}
 	return pageTemplate.Execute(w, m)
+}
+
+// isOperator says whether the frame of a page may name the server: error
+// pages, and those that everyone may see, have the same frame.
+func (p *Pages) isOperator(r *http.Request) bool {
+	if !p.knownHost(r) {
+		return false
+	}
+	_, err := p.cfg.Operator(r)
+	return err == nil
 }
 
 func withFormat(r *http.Request, f form) string {
@@ -203,4 +213,4 @@ type nested struct {
 
 func newNested(b Block, depth int) nested { return nested{b, depth} }
 
-func nest(depth int) int { return depth + 1 }
+func next(n int) int { return n + 1 }

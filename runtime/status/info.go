@@ -21,26 +21,6 @@ type Info struct {
 	Started time.Time
 }
 
-// nameData is the JSON form of the name page.
-type nameData struct {
-	Services []string `json:"services"`
-}
-
-// versionData is the JSON form of the version page.
-type versionData struct {
-	Module         string    `json:"module"`
-	BuildVersion   string    `json:"build_version"`
-	RuntimeVersion string    `json:"runtime_version"`
-	Revision       string    `json:"revision"`
-	RevisionTime   string    `json:"revision_time"`
-	Modified       bool      `json:"modified"`
-	GoVersion      string    `json:"go_version"`
-	Platform       string    `json:"platform"`
-	Started        time.Time `json:"started"`
-	UptimeSeconds  int64     `json:"uptime_seconds"`
-	Instance       string    `json:"instance"`
-}
-
 // HandleInfo registers /internal/service-info/name and
 // /internal/service-info/version.
 func (p *Pages) HandleInfo(info Info) error {
@@ -62,12 +42,12 @@ func (i Info) names() View {
 		t.Rows = append(t.Rows, []Cell{{Text: s, Tone: Mono, Link: "/internal/service-info/api#" + s}})
 	}
 	return View{
-		Data: nameData{append([]string{}, i.Services...)}, Body: []Block{t},
+		Data: NameData{append([]string{}, i.Services...)}, Body: []Block{t},
 		Plain: strings.Join(i.Services, "\n"),
 	}
 }
 
-func (i Info) version(d versionData, now time.Time) View {
+func (i Info) version(d VersionData, now time.Time) View {
 	d.RuntimeVersion, d.Started, d.Instance = i.RuntimeVersion, i.Started.UTC(), i.Instance
 	up := now.Sub(i.Started).Truncate(time.Second)
 	d.UptimeSeconds = int64(up / time.Second)
@@ -89,8 +69,8 @@ func (i Info) version(d versionData, now time.Time) View {
 }
 
 // readBuild is what the linker wrote into the binary.
-func readBuild() versionData {
-	d := versionData{GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+func readBuild() VersionData {
+	d := VersionData{GoVersion: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	b, ok := debug.ReadBuildInfo()
 	if !ok {
 		return d

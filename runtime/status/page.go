@@ -31,7 +31,7 @@ func (a Access) String() string {
 	case Operator:
 		return "operator"
 	case Metrics:
-		return "metrics readers"
+		return "metrics"
 	}
 	return fmt.Sprintf("Access(%d)", int(a))
 }

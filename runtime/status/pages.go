@@ -40,6 +40,8 @@ type Config struct {
 	// Metrics says who may read the metrics: nil means operators, [Anyone]
 	// everyone.
 	Metrics Authorizer
+	// MetricsFor names them on the help page: "operator" where it is empty.
+	MetricsFor string
 	// Hosts are the names under which operators reach the server, without
 	// ports, beside localhost and its own addresses. Requests for other
 	// names are refused, so that a web site cannot point its own name here.
@@ -79,6 +81,7 @@ func New(cfg Config) (*Pages, error) {
 	}
 	cfg.Operator = direct(cfg.Operator)
 	cfg.Name = cmp.Or(cfg.Name, "server")
+	cfg.MetricsFor = cmp.Or(cfg.MetricsFor, Operator.String())
 	p := &Pages{
 		cfg: cfg, hosts: make(map[string]bool), origin: http.NewCrossOriginProtection(),
 		all: http.NewServeMux(), probes: http.NewServeMux(),
@@ -154,7 +157,9 @@ func setHeaders(h http.Header) {
 		"img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
+	// Not "no-referrer": with that, browsers send the forms of our own pages
+	// with "Origin: null".
+	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")

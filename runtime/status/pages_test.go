@@ -1,208 +1,15 @@
 package status
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// operatorHeader is how requests of these tests say that an operator sends
-// them.
-const operatorHeader = "X-Test-Operator"
-
-func testOperator(r *http.Request) (string, error) {
-	if who := r.Header.Get(operatorHeader); who != "" {
-		return who, nil
-	}
-	return "", errors.New("not an operator: ask one")
-}
-
-// fixture is a server with every page over a real listener.
-type fixture struct {
-	*httptest.Server
-	t     testing.TB
-	pages *Pages
-	log   *lines
-
-	mu        sync.Mutex
-	shutdowns []string
-	state     string
-}
-
-func newFixture(t testing.TB, change ...func(*Config)) *fixture {
-	t.Helper()
-	f := &fixture{t: t, log: &lines{}, state: Ready}
-	cfg := Config{Name: "echo.v1.EchoService", Operator: testOperator, Logger: slog.New(slog.NewJSONHandler(f.log, nil))}
-	for _, c := range change {
-		c(&cfg)
-	}
-	p, err := New(cfg)
-	services := echoServices(t)
-	registry := prometheus.NewRegistry()
-	err = errors.Join(err,
-		p.HandleInfo(Info{
-			Services: []string{"echo.v1.EchoService", "grpc.health.v1.Health"}, Instance: "i-1",
-			RuntimeVersion: "v0.1.0", Started: time.Now(),
-		}),
-		p.HandleAPI(func() []Service { return services }),
-		p.HandleMetrics(registry),
-		p.HandleHealth(f.health),
-		p.HandleShutdown(f.shutdown),
-		p.HandleDebug(false),
-		p.Handle(Page{Path: "/internal/cache/{name}", Group: "Actions", Title: "Cache", Help: "Clears a cache.", Access: Operator, Get: getName, Post: postName}),
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "answer", Help: "The answer."}, func() float64 { return 42 }))
-	f.pages, f.Server = p, httptest.NewServer(p.Handler())
-	t.Cleanup(f.Close)
-	return f
-}
-
-func getName(r *Request) (View, error) {
-	return View{Data: map[string]string{"name": r.PathValue("name")}, Body: []Block{Text(r.PathValue("name"))}}, nil
-}
-
-func postName(r *Request) (View, error) {
-	r.Changed(r.PathValue("name"), "3 entries", "empty")
-	return View{Plain: "cleared"}, nil
-}
-
-func (f *fixture) health(context.Context) Health {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	h := Health{State: f.state, Checks: []Check{{Name: "database"}}}
-	if f.state == "NOT_READY" {
-		h.Checks = append(h.Checks, Check{Name: "cache", Err: errors.New("password hunter2 refused")})
-	}
-	return h
-}
-
-func (f *fixture) setState(s string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.state = s
-}
-
-func (f *fixture) shutdown(who string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.shutdowns = append(f.shutdowns, who)
-}
-
-func (f *fixture) stopped() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return append([]string(nil), f.shutdowns...)
-}
-
-// answer is a response that has been read.
-type answer struct {
-	*http.Response
-	body string
-}
-
-// ask sends a request. Headers are given as name, value, …; "Host" sets the
-// host.
-func (f *fixture) ask(method, path string, headers ...string) answer {
-	f.t.Helper()
-	r, err := http.NewRequest(method, f.URL+path, nil)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	for i := 0; i < len(headers); i += 2 {
-		if headers[i] == "Host" {
-			r.Host = headers[i+1]
-		} else {
-			r.Header.Add(headers[i], headers[i+1])
-		}
-	}
-	return f.send(r)
-}
-
-func (f *fixture) send(r *http.Request) answer {
-	f.t.Helper()
-	resp, err := f.Client().Do(r)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return answer{resp, string(body)}
-}
-
-// asOperator sends a request as alice.
-func (f *fixture) asOperator(method, path string, headers ...string) answer {
-	f.t.Helper()
-	return f.ask(method, path, append([]string{operatorHeader, "alice"}, headers...)...)
-}
-
-func (a answer) want(t *testing.T, code int, parts ...string) {
-	t.Helper()
-	if a.StatusCode != code {
-		t.Errorf("%s %s: status %d, want %d: %s", a.Request.Method, a.Request.URL.Path, a.StatusCode, code, a.body)
-	}
-	for _, part := range parts {
-		if !strings.Contains(a.body, part) {
-			t.Errorf("%s %s: %q is missing in:\n%s", a.Request.Method, a.Request.URL.Path, part, a.body)
-		}
-	}
-}
-
-// lines is a log that may be written to concurrently.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// audits are the audit lines so far.
-func (l *lines) audits(t testing.TB) []map[string]any {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var all []map[string]any
-	for line := range strings.Lines(l.b.String()) {
-		var m map[string]any
-		if err := json.Unmarshal([]byte(line), &m); err != nil {
-			t.Fatal(err)
-		}
-		if m["msg"] == "audit" {
-			all = append(all, m)
-		}
-	}
-	return all
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 func TestPageThatSaysTooLittleCannotBeRegistered(t *testing.T) {
 	whole := Page{
@@ -359,5 +166,32 @@ func TestPageThatFails(t *testing.T) {
 	}
 	if !strings.Contains(f.log.String(), "hunter2") || !strings.Contains(f.log.String(), "pages_test.go") {
 		t.Error("the log has neither the panic nor its stack")
+	}
+}
+
+// deadlines is a connection that remembers its deadlines.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	read, write time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error  { d.read = t; return nil }
+func (d *deadlines) SetWriteDeadline(t time.Time) error { d.write = t; return nil }
+
+func TestDeadlines(t *testing.T) {
+	f := newFixture(t)
+	serve := func(path string) (d *deadlines, took time.Duration) {
+		d = &deadlines{ResponseRecorder: httptest.NewRecorder(), read: time.Now()}
+		r := httptest.NewRequest("GET", "http://localhost"+path, nil)
+		r.Header.Set(operatorHeader, "alice")
+		start := time.Now()
+		f.pages.Handler().ServeHTTP(d, r)
+		return d, d.write.Sub(start).Round(time.Second)
+	}
+	if d, took := serve("/internal/help"); took != pageTimeout || d.read.IsZero() {
+		t.Errorf("help: %v to write, read deadline %v", took, d.read)
+	}
+	if d, took := serve("/internal/debug/trace?seconds=1"); took != pageTimeout+time.Second || !d.read.IsZero() {
+		t.Errorf("trace: %v to write, read deadline %v", took, d.read)
 	}
 }

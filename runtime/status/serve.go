@@ -1,11 +1,13 @@
 package status
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 )
 
 // serve takes a request to a page through its whole way: guards, page,
@@ -21,7 +23,7 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request, pg *Page) {
 		p.writeError(rec, r, asError(err, http.StatusInternalServerError))
 	}
 	if audited(r.Method, pg) {
-		p.audit(req, rec.code, err)
+		p.audit(req, cmp.Or(rec.code, http.StatusOK), err)
 	}
 }
 
@@ -78,18 +80,23 @@ func (p *Pages) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
 	}
 	v := View{
 		Status: e.Code, Title: http.StatusText(e.Code), Plain: e.Text,
-		Data: errorData{e.Text}, Body: []Block{Text(e.Text)},
+		Data: ErrorData{e.Text}, Body: []Block{Text(sentence(e.Text))},
 	}
 	if e.action != nil {
-		v.Body = append(v.Body, *e.action)
+		v.Title = e.action.Label
+		v.Body = []Block{*e.action, Text(sentence(e.Text))}
 	}
 	if err := p.render(w, r, v, form); err != nil {
 		p.cfg.Logger.Error("status error page", slog.Any("err", err))
 	}
 }
 
-type errorData struct {
-	Error string `json:"error"`
+// sentence makes an error's text one that stands by itself.
+func sentence(text string) string {
+	if text == "" || text[0] < 'a' || text[0] > 'z' {
+		return text
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
 // asError gives an error that is no [*Error] the code.

@@ -11,11 +11,6 @@ import (
 // maxScrapes is how many scrapes may run at once.
 const maxScrapes = 4
 
-// stateData is the JSON form of what an action answers.
-type stateData struct {
-	State string `json:"state"`
-}
-
 // HandleShutdown registers /internal/pleaseshutdown. shutdown begins the
 // orderly shutdown and returns at once, so that the answer is still sent; it
 // may be called several times.
@@ -28,7 +23,7 @@ func (p *Pages) HandleShutdown(shutdown func(who string)) error {
 			r.Changed("state", "", "STOPPING")
 			text := "the server stops: calls in flight are finished, then the process ends"
 			return View{
-				Status: http.StatusAccepted, Title: "Shutting down", Data: stateData{"STOPPING"},
+				Status: http.StatusAccepted, Title: "Shutting down", Data: StateData{"STOPPING"},
 				Body: []Block{Text(text)}, Plain: text,
 			}, nil
 		},

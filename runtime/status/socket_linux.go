@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"net/netip"
 	"os"
 	"strconv"
@@ -17,7 +18,7 @@ import (
 func socketOwner(peer, local netip.AddrPort) (int, error) {
 	for _, table := range [...]string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
 		uid, err := findOwner(table, peer, local)
-		if err == nil || err != errNoSocket && !os.IsNotExist(err) {
+		if !errors.Is(err, errNoSocket) && !errors.Is(err, os.ErrNotExist) {
 			return uid, err
 		}
 	}

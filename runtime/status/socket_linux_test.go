@@ -10,10 +10,10 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // clientEnv makes the test binary a client that sends one request and prints
@@ -125,16 +125,41 @@ func TestClosedSocketOfAnotherUserIsNoOperator(t *testing.T) {
 	f, release := localServer(t, "tcp4", "127.0.0.1:0")
 	runAsOther(t, f.Listener.Addr().String()+"!")
 	close(release) // the client is gone now
-	deadline := time.Now().Add(10 * time.Second)
-	for len(f.log.audits(t)) == 0 && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
+	waitFor(t, func() bool { return len(f.log.audits(t)) > 0 })
 	lines := f.log.audits(t)
 	if len(lines) != 1 || lines[0]["outcome"] != "refused" {
 		t.Errorf("audit: %v", lines)
 	}
 	if len(f.stopped()) > 0 {
 		t.Error("another user stopped the server")
+	}
+}
+
+func TestFindOwner(t *testing.T) {
+	const head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	const line = "   7: 0100007F:9C40 0100007F:1004 %s 00000000:00000000 00:00000000 00000000  %d        0 %d 1 0 20 4 0 10 -1\n"
+	peer, server := netip.MustParseAddrPort("127.0.0.1:40000"), netip.MustParseAddrPort("127.0.0.1:4100")
+	for _, c := range []struct {
+		name, table string
+		uid         int
+		found       bool
+	}{
+		{"open", head + fmt.Sprintf(line, "01", 1000, 4711), 1000, true},
+		{"half closed", head + fmt.Sprintf(line, "05", 1000, 4711), 1000, true},
+		{"closed by its owner", head + fmt.Sprintf(line, "05", 0, 0), 0, false},
+		{"closed, then open again", head + fmt.Sprintf(line, "06", 0, 0) + fmt.Sprintf(line, "01", 1000, 4711), 1000, true},
+		{"the server's end", head + "   8: 0100007F:1004 0100007F:9C40 01 00000000:00000000 00:00000000 00000000  0        0 4712 1\n", 0, false},
+		{"cut short", head + "   8: 0100007F:9C40 0100007F:1004 01\n", 0, false},
+		{"empty", "", 0, false},
+	} {
+		file := filepath.Join(t.TempDir(), "tcp")
+		if err := os.WriteFile(file, []byte(c.table), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		uid, err := findOwner(file, peer, server)
+		if uid != c.uid || (err == nil) != c.found {
+			t.Errorf("%s: user %d, %v", c.name, uid, err)
+		}
 	}
 }
 

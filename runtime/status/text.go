@@ -75,15 +75,18 @@ func textCaptioned(w *bytes.Buffer, t Table) {
 
 // textTable aligns columns.
 func textTable(w *bytes.Buffer, rows [][]Cell) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var aligned bytes.Buffer
+	tw := tabwriter.NewWriter(&aligned, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
-		cells := make([]string, len(row))
-		for i, c := range row {
-			cells[i] = oneLine(c.Text)
+		for _, c := range row {
+			_, _ = fmt.Fprint(tw, oneLine(c.Text), "\t") // a buffer takes all
 		}
-		_, _ = fmt.Fprintln(tw, strings.Join(cells, "\t")) // a buffer takes all
+		_, _ = fmt.Fprintln(tw)
 	}
 	_ = tw.Flush()
+	for line := range strings.Lines(aligned.String()) {
+		w.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
 }
 
 // oneLine keeps a cell from breaking its table.

@@ -37,6 +37,9 @@ type (
 		Caption string
 		Columns []string
 		Rows    [][]Cell
+		// Wide is the number of the column, from 1, that takes the room
+		// that the others leave. 0 leaves it to the browser.
+		Wide int
 		// Empty is shown in place of a table without rows.
 		Empty string
 	}
@@ -61,6 +64,8 @@ type (
 	Action struct {
 		Path  string
 		Label string
+		// Help says what the button does; it is shown above it.
+		Help string
 	}
 )
 

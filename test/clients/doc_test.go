@@ -4,6 +4,7 @@ package clients
 
 import (
 	"context"
+	"io"
 	"os/exec"
 	"reflect"
 	"strings"
@@ -20,16 +21,22 @@ func TestMain(m *testing.M) { serve.Main(m) }
 const patience = time.Minute
 
 // conversation is what every gRPC client says and hears: Echo "hi", Repeat
-// "hi" three times, Collect "a" and "b", Chat "a" and "b".
+// "hi" three times, Collect "a" and "b", Chat "a" and "b". In between it sends
+// a message that is larger than any buffer or window on the way, and notes how
+// much comes back.
 type conversation struct {
 	Echo    string   `json:"echo"`
+	Large   int      `json:"large"`
 	Repeat  []string `json:"repeat"`
 	Collect string   `json:"collect"`
 	Chat    []string `json:"chat"`
 }
 
+var large = strings.Repeat("0123456789abcdef", 3<<20/16)
+
 var wanted = conversation{
 	Echo:    "hi",
+	Large:   len(large),
 	Repeat:  []string{"hi", "hi", "hi"},
 	Collect: "a\nb",
 	Chat:    []string{"a", "b"},
@@ -88,10 +95,16 @@ func mustStop(t *testing.T, s *serve.Server) {
 // output.
 func run(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
+	return runWith(t, nil, dir, name, args...)
+}
+
+// runWith is run with something on standard input.
+func runWith(t *testing.T, stdin io.Reader, dir, name string, args ...string) string {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Dir, cmd.Env = dir, serve.Environment()
+	cmd.Stdin, cmd.Dir, cmd.Env = stdin, dir, serve.Environment()
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -24,21 +26,74 @@ const service = "echo.v1.EchoService"
 
 func TestGrpcGo(t *testing.T) {
 	everywhere(t, func(t *testing.T, e endpoint) {
-		creds := insecure.NewCredentials()
-		if e.certs != nil {
-			creds = credentials.NewTLS(&tls.Config{RootCAs: e.certs.Pool})
-		}
-		conn, err := grpc.NewClient(e.addr, grpc.WithTransportCredentials(creds))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		got, err := converse(t.Context(), echov1.NewEchoServiceClient(conn))
+		got, err := converseByGRPC(t.Context(), e)
 		if err != nil {
 			t.Fatal(err)
 		}
 		check(t, got)
 	})
+}
+
+// TestAtOnce has clients of all protocols on the port at the same time.
+func TestAtOnce(t *testing.T) {
+	everywhere(t, func(t *testing.T, e endpoint) {
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if got, err := converseByGRPC(t.Context(), e); err != nil || !reflect.DeepEqual(got, wanted) {
+					t.Errorf("grpc-go: %.100v, %v", got, err)
+				}
+			})
+			wg.Go(func() {
+				transport := e.transport()
+				defer transport.CloseIdleConnections()
+				got, err := converseByConnect(t.Context(), &http.Client{Transport: transport}, e.url("/"+service+"/"))
+				if err != nil || !reflect.DeepEqual(got, wanted) {
+					t.Errorf("connect-go: %.100v, %v", got, err)
+				}
+			})
+			wg.Go(func() {
+				transport := e.transport()
+				transport.Protocols.SetHTTP1(true)
+				defer transport.CloseIdleConnections()
+				resp, err := (&http.Client{Transport: transport}).Get(e.url("/internal/help"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer resp.Body.Close()
+				if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK || len(body) == 0 {
+					t.Errorf("net/http: %s, %d bytes, %v", resp.Status, len(body), err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+// transport is one that speaks nothing but HTTP/2.
+func (e endpoint) transport() *http.Transport {
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	if e.certs == nil {
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	} else {
+		transport.Protocols.SetHTTP2(true)
+		transport.TLSClientConfig = &tls.Config{RootCAs: e.certs.Pool}
+	}
+	return transport
+}
+
+func converseByGRPC(ctx context.Context, e endpoint) (c conversation, err error) {
+	creds := insecure.NewCredentials()
+	if e.certs != nil {
+		creds = credentials.NewTLS(&tls.Config{RootCAs: e.certs.Pool})
+	}
+	conn, err := grpc.NewClient(e.addr, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		return c, err
+	}
+	defer conn.Close()
+	return converse(ctx, echov1.NewEchoServiceClient(conn))
 }
 
 func converse(ctx context.Context, client echov1.EchoServiceClient) (c conversation, err error) {
@@ -47,6 +102,11 @@ func converse(ctx context.Context, client echov1.EchoServiceClient) (c conversat
 		return c, err
 	}
 	c.Echo = echo.GetMessage()
+
+	if echo, err = client.Echo(ctx, &echov1.EchoRequest{Message: large}); err != nil {
+		return c, err
+	}
+	c.Large = len(echo.GetMessage())
 
 	repeat, err := client.Repeat(ctx, &echov1.RepeatRequest{Message: "hi", Count: 3})
 	if err != nil {
@@ -108,11 +168,12 @@ func TestGrpcurl(t *testing.T) {
 			flags = []string{"-cacert", e.certs.CA}
 		}
 		call := func(method, requests string) []string {
-			args := slices.Concat(flags, []string{"-d", requests, e.addr, service + "/" + method})
-			return messages(t, run(t, "", serve.Build(t, serve.Grpcurl), args...))
+			args := slices.Concat(flags, []string{"-d", "@", e.addr, service + "/" + method})
+			return messages(t, runWith(t, strings.NewReader(requests), "", serve.Build(t, serve.Grpcurl), args...))
 		}
 		check(t, conversation{
 			Echo:    strings.Join(call("Echo", `{"message":"hi"}`), "|"),
+			Large:   len(strings.Join(call("Echo", `{"message":"`+large+`"}`), "|")),
 			Repeat:  call("Repeat", `{"message":"hi","count":3}`),
 			Collect: strings.Join(call("Collect", `{"message":"a"}{"message":"b"}`), "|"),
 			Chat:    call("Chat", `{"message":"a"}{"message":"b"}`),
@@ -142,24 +203,15 @@ func messages(t *testing.T, stream string) (messages []string) {
 // one that offers nothing but HTTP/2.
 func TestConnect(t *testing.T) {
 	everywhere(t, func(t *testing.T, e endpoint) {
+		t.Run("h2", func(t *testing.T) {
+			connectConverse(t, e, e.transport())
+		})
 		if e.certs == nil {
-			transport := &http.Transport{Protocols: new(http.Protocols)}
-			transport.Protocols.SetUnencryptedHTTP2(true)
-			connectConverse(t, e, transport)
 			return
 		}
 		t.Run("h2 and http/1.1", func(t *testing.T) {
-			connectConverse(t, e, &http.Transport{
-				TLSClientConfig:   &tls.Config{RootCAs: e.certs.Pool},
-				ForceAttemptHTTP2: true,
-			})
-		})
-		t.Run("h2", func(t *testing.T) {
-			transport := &http.Transport{
-				TLSClientConfig: &tls.Config{RootCAs: e.certs.Pool},
-				Protocols:       new(http.Protocols),
-			}
-			transport.Protocols.SetHTTP2(true)
+			transport := e.transport()
+			transport.Protocols.SetHTTP1(true)
 			connectConverse(t, e, transport)
 		})
 	})
@@ -177,12 +229,17 @@ func connectConverse(t *testing.T, e endpoint, transport *http.Transport) {
 }
 
 func converseByConnect(ctx context.Context, client *http.Client, url string) (c conversation, err error) {
-	echo, err := connect.NewClient[echov1.EchoRequest, echov1.EchoResponse](client, url+"Echo", connect.WithGRPC()).
-		CallUnary(ctx, connect.NewRequest(&echov1.EchoRequest{Message: "hi"}))
+	echoClient := connect.NewClient[echov1.EchoRequest, echov1.EchoResponse](client, url+"Echo", connect.WithGRPC())
+	echo, err := echoClient.CallUnary(ctx, connect.NewRequest(&echov1.EchoRequest{Message: "hi"}))
 	if err != nil {
 		return c, err
 	}
 	c.Echo = echo.Msg.GetMessage()
+
+	if echo, err = echoClient.CallUnary(ctx, connect.NewRequest(&echov1.EchoRequest{Message: large})); err != nil {
+		return c, err
+	}
+	c.Large = len(echo.Msg.GetMessage())
 
 	repeat, err := connect.NewClient[echov1.RepeatRequest, echov1.RepeatResponse](client, url+"Repeat", connect.WithGRPC()).
 		CallServerStream(ctx, connect.NewRequest(&echov1.RepeatRequest{Message: "hi", Count: 3}))

@@ -25,8 +25,9 @@ const (
 	// pause lies between two calls of a caller, so that what is tested is the
 	// restart and not how much the machine can bear.
 	pause = 10 * time.Millisecond
-	// held is how long a Collect call is open at least.
-	held = 5 * time.Millisecond
+	// held is how long a Collect call is open at least, so that there are
+	// always some in flight.
+	held = 50 * time.Millisecond
 )
 
 // load calls a client until it is stopped, and counts what came of it.
@@ -36,16 +37,22 @@ type load struct {
 	wg     sync.WaitGroup
 
 	mu                    sync.Mutex
-	echoes, collects      int // calls that were answered
-	failed                int // calls that were not
+	echoes, collects      tally
 	told, finished, broke int // streams ended by the server's status, by us, and otherwise
 	reasons               map[string]int
+}
+
+// tally counts the calls of a method.
+type tally struct {
+	method           string
+	answered, failed int
 }
 
 // startLoad begins to call: half of the callers with Echo, which clients may
 // call again on another instance, half with Collect, which they must not.
 func startLoad(client echov1.EchoServiceClient) *load {
 	l := &load{client: client, stop: make(chan struct{}), reasons: map[string]int{}}
+	l.echoes.method, l.collects.method = "Echo", "Collect"
 	for i := range callers {
 		if i%2 == 0 {
 			l.wg.Go(func() { l.call(&l.echoes, l.echo) })
@@ -64,11 +71,33 @@ func (l *load) end(t *testing.T) {
 	t.Helper()
 	close(l.stop)
 	l.wg.Wait()
-	t.Logf("calls: %d Echo and %d Collect answered, %d failed; streams: %d ended by the server's status, %d by us, %d broken",
-		l.echoes, l.collects, l.failed, l.told, l.finished, l.broke)
+	for _, c := range []tally{l.echoes, l.collects} {
+		t.Logf("%-8s %d answered, %d failed", c.method, c.answered, c.failed)
+	}
+	t.Logf("streams  %d ended by the server's status, %d by us, %d broken", l.told, l.finished, l.broke)
 	for _, reason := range slices.Sorted(maps.Keys(l.reasons)) {
 		t.Logf("%6d x %s", l.reasons[reason], reason)
 	}
+}
+
+// await waits until n more calls have been answered, so that what follows
+// happens under load.
+func (l *load) await(t *testing.T, n int) {
+	t.Helper()
+	enough := l.answered() + n
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if l.answered() >= enough {
+			return
+		}
+	}
+	l.end(t)
+	t.Fatalf("%d calls were not answered in %v", n, patience)
+}
+
+func (l *load) answered() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.echoes.answered + l.collects.answered
 }
 
 func (l *load) stopped() bool {
@@ -80,26 +109,29 @@ func (l *load) stopped() bool {
 	}
 }
 
-func (l *load) call(answered *int, do func(context.Context) error) {
+func (l *load) call(tally *tally, do func(context.Context) error) {
 	for !l.stopped() {
 		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 		err := do(ctx)
 		cancel()
-		l.count(answered, err)
+		l.count(tally, err)
 		time.Sleep(pause)
 	}
 }
 
-func (l *load) count(answered *int, err error) {
+func (l *load) count(tally *tally, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
-		*answered++
+		tally.answered++
 		return
 	}
-	l.failed++
-	l.reasons["call: "+reason(err)]++
+	tally.failed++
+	l.reasons[tally.method+": "+reason(err)]++
 }
+
+// failed is how many calls were not answered.
+func (l *load) failed() int { return l.echoes.failed + l.collects.failed }
 
 // reason is an error without what differs each time.
 func reason(err error) string {
@@ -150,7 +182,7 @@ func (l *load) chats() {
 			l.told++
 		default:
 			l.broke++
-			l.reasons["stream: "+reason(err)]++
+			l.reasons["Chat: "+reason(err)]++
 		}
 		l.mu.Unlock()
 		if err != nil {

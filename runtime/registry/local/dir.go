@@ -12,19 +12,18 @@ import (
 
 // userDirs returns the directories of this user's registry, the one for our
 // own entries first.
-func userDirs() []string {
-	var dirs []string
+func userDirs() (dirs []string) {
+	uid := strconv.Itoa(os.Getuid())
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) && isOurs(dir) {
 		dirs = append(dirs, filepath.Join(dir, "easyops"))
 	}
-	uid := strconv.Itoa(os.Getuid())
 	dirs = append(dirs, filepath.Join(os.TempDir(), "easyops-"+uid))
-	// Where the variable is not set, as under cron, others' may be.
-	if dir := filepath.Join("/run/user", uid); isOurs(dir) {
-		dirs = append(dirs, filepath.Join(dir, "easyops"))
+	// Where the variable is not set, as under cron, it is for other programs.
+	usual := filepath.Join("/run/user", uid)
+	if dir := filepath.Join(usual, "easyops"); isOurs(usual) && !slices.Contains(dirs, dir) {
+		dirs = append(dirs, dir)
 	}
-	slices.Sort(dirs[1:])
-	return slices.Compact(dirs)
+	return dirs
 }
 
 func isOurs(dir string) bool {

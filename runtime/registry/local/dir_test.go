@@ -120,6 +120,10 @@ func TestUserDirs(t *testing.T) {
 	if dirs[0] != filepath.Join(xdg, "easyops") || !strings.Contains(strings.Join(dirs[1:], " "), fallback) {
 		t.Errorf("with the variable: %v", dirs)
 	}
+	t.Setenv("XDG_RUNTIME_DIR", "/run/user/"+uid)
+	if dirs := userDirs(); len(dirs) > 2 {
+		t.Errorf("one directory is read twice: %v", dirs)
+	}
 	for _, value := range []string{"", "relative", filepath.Join(xdg, "missing")} {
 		t.Setenv("XDG_RUNTIME_DIR", value)
 		if dirs := userDirs(); dirs[0] != fallback {

@@ -1,14 +1,12 @@
 package local
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -111,7 +109,7 @@ func (h *hub) instances(service string) (list []registry.Instance, err error) {
 	defer h.mu.Unlock()
 	for _, p := range h.known {
 		for _, i := range p.instances {
-			if i.Service == service && len(list) < registry.MaxInstances {
+			if i.Service == service {
 				list = append(list, i)
 			}
 		}
@@ -209,8 +207,7 @@ func (h *hub) changedLocked() {
 	}
 }
 
-// scan looks at all files, and removes what a process left that died while it
-// made its socket.
+// scan looks at all files.
 func (h *hub) scan() error {
 	entries, err := os.ReadDir(h.dir)
 	if err != nil {
@@ -218,13 +215,19 @@ func (h *hub) scan() error {
 	}
 	for _, e := range entries {
 		h.look(e.Name())
-		if strings.HasSuffix(e.Name(), tempSuffix) {
-			if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > tempAge {
-				os.Remove(filepath.Join(h.dir, e.Name()))
-			}
-		}
+		h.sweep(e)
 	}
 	return nil
+}
+
+// sweep removes the socket of a process that died before it gave it its name.
+func (h *hub) sweep(e fs.DirEntry) {
+	if e.Type() != fs.ModeSocket || !strings.HasPrefix(e.Name(), ".") || !strings.HasSuffix(e.Name(), tempSuffix) {
+		return
+	}
+	if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > tempAge {
+		os.Remove(filepath.Join(h.dir, e.Name()))
+	}
 }
 
 // look follows the process that a file belongs to, unless that is done
@@ -271,9 +274,4 @@ func (h *hub) forget(p *peer) {
 		delete(h.known, p.name)
 		h.changedLocked()
 	}
-}
-
-func sorted(list []registry.Instance) []registry.Instance {
-	slices.SortFunc(list, func(a, b registry.Instance) int { return cmp.Compare(a.ID, b.ID) })
-	return list
 }

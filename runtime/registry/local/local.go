@@ -5,12 +5,14 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -132,5 +134,6 @@ func (r *Registry) collect(hubs []*hub, service string) (list []registry.Instanc
 	if len(errs) == len(hubs) {
 		return nil, errors.Join(errs...)
 	}
-	return sorted(list), nil
+	slices.SortFunc(list, func(a, b registry.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	return list[:min(len(list), registry.MaxInstances)], nil
 }

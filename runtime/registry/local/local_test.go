@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -78,6 +79,31 @@ func TestReadYourWrites(t *testing.T) {
 	}
 }
 
+func TestManyAtOnce(t *testing.T) {
+	const many = 100
+	r := newRegistry(t)
+	w := startWatch(t, r, "echo")
+	w.waitFor("[]")
+	leases := make([]registry.Lease, many)
+	var wg sync.WaitGroup
+	for n := range leases {
+		wg.Go(func() {
+			leases[n], _ = r.Register(t.Context(), entries(fmt.Sprintf("i%d", n), registry.Ready, "echo"))
+		})
+	}
+	wg.Wait()
+	w.wait("all instances", func(last string) bool { return strings.Count(last, "READY") == many })
+	late := startWatch(t, openRegistry(t, r.publish), "echo")
+	late.wait("all instances", func(last string) bool { return strings.Count(last, "READY") == many })
+	for _, l := range leases {
+		wg.Go(func() { l.Close(t.Context()) })
+	}
+	wg.Wait()
+	w.waitFor("[]")
+	late.waitFor("[]")
+	wantFiles(t, r.publish)
+}
+
 func TestRegisterRefuses(t *testing.T) {
 	r := newRegistry(t)
 	var many []registry.Instance
@@ -133,19 +159,28 @@ func TestStaleSocket(t *testing.T) {
 	cmd := startChild(t, r.publish)
 	signal(t, cmd, syscall.SIGKILL)
 	_ = cmd.Wait()
-	temp := filepath.Join(r.publish, ".x"+tempSuffix)
-	if err := os.WriteFile(temp, nil, 0o600); err != nil {
+	for _, name := range []string{".x" + tempSuffix, ".young" + tempSuffix} {
+		l, err := listen(r.publish, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+	}
+	mine := filepath.Join(r.publish, ".mine"+tempSuffix)
+	if err := os.WriteFile(mine, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chtimes(temp, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
-		t.Fatal(err)
+	for _, path := range []string{filepath.Join(r.publish, ".x"+tempSuffix), mine} {
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	w := startWatch(t, r, "echo")
 	w.waitFor("[]")
 	if got := w.history(); got != "[]" {
 		t.Errorf("the watch said %s", got)
 	}
-	wantFiles(t, r.publish)
+	wantFiles(t, r.publish, ".mine"+tempSuffix, ".young"+tempSuffix)
 }
 
 // A process that does not run holds nobody up, and keeps its place where it

@@ -147,6 +147,6 @@ func (p *peer) complain(err error) {
 		return
 	}
 	p.warn.Do(func() {
-		p.hub.logger.Warn("local registry: a process cannot be understood", "instance", p.id, "err", err)
+		p.hub.logger.Warn("local registry: a process does not say properly what it serves", "instance", p.id, "err", err)
 	})
 }

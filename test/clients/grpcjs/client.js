@@ -42,9 +42,13 @@ function say(stream) {
   return stream;
 }
 
+// large is more than any buffer or window on the way.
+const large = '0123456789abcdef'.repeat((3 << 20) / 16);
+
 async function main() {
   console.log(JSON.stringify({
     echo: await answer((done) => client.echo({ message: 'hi' }, deadline(), done)),
+    large: (await answer((done) => client.echo({ message: large }, deadline(), done))).length,
     repeat: await answers(client.repeat({ message: 'hi', count: 3 }, deadline())),
     collect: await answer((done) => say(client.collect(deadline(), done))),
     chat: await answers(say(client.chat(deadline()))),

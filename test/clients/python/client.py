@@ -15,6 +15,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 SERVICE = "echo.v1.EchoService"
 TIMEOUT = 10
+LARGE = "0123456789abcdef" * ((3 << 20) // 16)  # more than any buffer or window on the way
 
 
 def message_class(descriptor):
@@ -71,6 +72,7 @@ def main(addr, descriptor_file, ca_file=None):
         stub = Stub(channel, load_service(descriptor_file))
         print(json.dumps({
             "echo": stub.one("Echo", message="hi").message,
+            "large": len(stub.one("Echo", message=LARGE).message),
             "repeat": [r.message for r in stub.one("Repeat", message="hi", count=3)],
             "collect": stub.several("Collect", "a", "b").message,
             "chat": [r.message for r in stub.several("Chat", "a", "b")],

@@ -1,0 +1,164 @@
+package easyops_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+
+	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/easyops"
+)
+
+// reflectServices lists the services as grpcurl does.
+func reflectServices(t *testing.T, conn grpc.ClientConnInterface) (names []string, err error) {
+	t.Helper()
+	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		return nil, err
+	}
+	// What Send returns is only EOF; Recv has the reason.
+	_ = stream.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}})
+	resp, err := stream.Recv()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range resp.GetListServicesResponse().GetService() {
+		names = append(names, s.GetName())
+	}
+	if err := stream.CloseSend(); err != nil {
+		return nil, err
+	}
+	if _, err := stream.Recv(); err != io.EOF {
+		t.Errorf("the end of reflection: %v", err)
+	}
+	return names, nil
+}
+
+// TestPatterns: what cannot be served by HTTP is said at the start.
+func TestPatterns(t *testing.T) {
+	h := text("x")
+	for _, test := range []struct {
+		name string
+		opts []easyops.ServerOption
+		want []string
+	}{
+		{"internal", []easyops.ServerOption{easyops.WithHTTP("/internal/mine", h)}, []string{`"/internal/mine"`, "status pages"}},
+		{"internal itself", []easyops.ServerOption{easyops.WithHTTP("/internal/", h)}, []string{`"/internal/"`}},
+		{"metrics", []easyops.ServerOption{easyops.WithHTTP("GET /metrics", h)}, []string{`"GET /metrics"`, "status pages"}},
+		{"livez", []easyops.ServerOption{easyops.WithHTTP("example.com/livez", h)}, []string{"example.com/livez"}},
+		{"readyz", []easyops.ServerOption{easyops.WithHTTP("/readyz", h)}, []string{"/readyz"}},
+		{"nil", []easyops.ServerOption{easyops.WithHTTP("/x", nil)}, []string{`"/x"`, "nil"}},
+		{"malformed", []easyops.ServerOption{easyops.WithHTTP("/{x", h)}, []string{`"/{x"`}},
+		{"empty", []easyops.ServerOption{easyops.WithHTTP("", h)}, []string{`WithHTTP("")`}},
+		{"duplicate", []easyops.ServerOption{easyops.WithHTTP("/x", h), easyops.WithHTTP("/x", h)}, []string{`WithHTTP("/x")`, "conflicts"}},
+		{"two rules", []easyops.ServerOption{easyops.WithHTTP("/x", h, auth.Access{}, auth.Access{})}, []string{"2 access rules"}},
+		{"all at once", []easyops.ServerOption{easyops.WithHTTP("/livez", h), easyops.WithHTTP("/a", nil)}, []string{"/livez", "/a"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			mustContain(t, startFault(t, echoService(), test.opts...).Error(), test.want...)
+		})
+	}
+}
+
+// TestHandlers: patterns of ServeMux, beside the pages and gRPC on one port.
+func TestHandlers(t *testing.T) {
+	named := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "item "+r.PathValue("id")) })
+	s := startEcho(t,
+		easyops.WithHTTP("/", text("root")),
+		easyops.WithHTTP("GET /items/by-id/{id}", named),
+		easyops.WithHTTP("/internals", text("mine")),
+		easyops.WithHTTP("/{any}/readyz", text("caught")),
+	)
+	url := local(s.Server)
+	for _, test := range []struct {
+		path, want string
+		code       int
+	}{
+		{"/", "root", 200},
+		{"/elsewhere", "root", 200},
+		{"/items/by-id/7", "item 7", 200},
+		{"/internals", "mine", 200},
+		{"/x/readyz", "caught", 200},
+		{"/internal/health", "READY", 200},
+		{"/livez", "ok", 200},
+		{"/internal/none", "/internal/help", 404},
+		{"/internal/%2e%2e/internal/help", "", 307},
+	} {
+		code, body := get(t, url+test.path)
+		if code != test.code || !strings.Contains(body, test.want) {
+			t.Errorf("%s: %d %q", test.path, code, body)
+		}
+	}
+	say(t, dialEcho(t, s.Client()), "gRPC")
+}
+
+// TestHandlersOnly: a server may have HTTP handlers and no service at all.
+func TestHandlersOnly(t *testing.T) {
+	var l logs
+	s := startOff(t, &l, nil, easyops.WithAddr(""), easyops.WithHTTP("/x", text("x")))
+	if code, body := get(t, local(s)+"/x"); code != 200 || body != "x" {
+		t.Errorf("%d %q", code, body)
+	}
+	if code, _ := get(t, local(s)+"/readyz"); code != 200 {
+		t.Errorf("readyz: %d", code)
+	}
+}
+
+// TestHandlerPanics: the answer has an ID that the log has too, and nothing
+// else of the panic; the process lives and counts it.
+func TestHandlerPanics(t *testing.T) {
+	var l logs
+	s := startEcho(t, easyops.WithLogger(l.logger()),
+		easyops.WithHTTP("/panic", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("the secret") })),
+		easyops.WithHTTP("/late", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+			panic("too late")
+		})),
+		easyops.WithHTTP("/abort", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })),
+	)
+	url := local(s.Server)
+	code, body := get(t, url+"/panic")
+	if code != http.StatusInternalServerError || strings.Contains(body, "secret") {
+		t.Errorf("%d %q", code, body)
+	}
+	lines := l.with(t, "panic")
+	if len(lines) != 1 || lines[0]["in"] != "/panic" || lines[0]["err"] != "the secret" {
+		t.Fatalf("logged %v", lines)
+	}
+	mustContain(t, body, lines[0]["id"].(string))
+	mustContain(t, lines[0]["stack"].(string), "TestHandlerPanics")
+	if code, _ := get(t, url+"/late"); code != http.StatusTeapot {
+		t.Errorf("after an answer: %d", code)
+	}
+	if _, err := http.Get(url + "/abort"); err == nil {
+		t.Error("http.ErrAbortHandler was answered")
+	}
+	_, metrics := get(t, url+"/metrics")
+	mustContain(t, metrics, `easyops_panics_total{where="http"} 2`)
+}
+
+// TestGRPCLooksLikeGRPC: a handler for everything does not get gRPC's calls,
+// in whatever way they come.
+func TestGRPCLooksLikeGRPC(t *testing.T) {
+	s := startEcho(t, easyops.WithHTTP("/", text("root"), auth.Access{Allow: auth.Everyone}))
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	client := &http.Client{Transport: &http.Transport{Protocols: &protocols}}
+	defer client.CloseIdleConnections()
+	for _, test := range []struct{ contentType, want string }{{"application/grpc", "application/grpc"}, {"text/plain", "text/plain; charset=utf-8"}} {
+		resp, err := client.Post(local(s.Server)+"/echo.v1.EchoService/Echo", test.contentType, strings.NewReader("\x00\x00\x00\x00\x00"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if got := resp.Header.Get("Content-Type"); got != test.want {
+			t.Errorf("%s was answered by %s %q", test.contentType, got, body)
+		}
+		client.CloseIdleConnections() // a connection belongs to one protocol for life
+	}
+}

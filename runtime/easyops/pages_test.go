@@ -1,0 +1,191 @@
+package easyops_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/go-easyops/easyops/runtime/easyops"
+)
+
+// pages are some of each kind: those that move or go together, and probes.
+var pages = []string{"/internal/help", "/internal/health", "/internal/service-info/name", "/internal/service-info/version", "/internal/service-info/api", "/internal/debug/info", "/metrics", "/internal/service-info/metrics"}
+
+func codesOf(t *testing.T, url string, paths ...string) map[string]int {
+	t.Helper()
+	got := map[string]int{}
+	for _, path := range paths {
+		got[path], _ = get(t, url+path)
+	}
+	return got
+}
+
+func expectCodes(t *testing.T, url string, want int, paths ...string) {
+	t.Helper()
+	for path, code := range codesOf(t, url, paths...) {
+		if code != want {
+			t.Errorf("%s%s: %d, want %d", url, path, code, want)
+		}
+	}
+}
+
+// TestPages: they are about this server.
+func TestPages(t *testing.T) {
+	s := startEcho(t)
+	url := local(s.Server)
+	expectCodes(t, url, http.StatusOK, pages...)
+	expectCodes(t, url, http.StatusOK, "/livez", "/readyz")
+	for path, want := range map[string]string{
+		"/internal/health":            "READY",
+		"/internal/service-info/name": "echo.v1.EchoService",
+		"/internal/service-info/api":  "EchoService says what it hears.",
+		"/internal/help":              "/internal/pleaseshutdown",
+		"/metrics":                    "easyops_ready 1",
+	} {
+		_, body := get(t, url+path)
+		mustContain(t, body, want)
+	}
+	_, body := get(t, url+"/internal/service-info/api?format=json")
+	mustContain(t, body, `"AUTHENTICATED"`, "grpc.health.v1.Health", `"EVERYONE"`)
+}
+
+// TestStatusAddr: the pages move, the probes are on both.
+func TestStatusAddr(t *testing.T) {
+	var l logs
+	s := startEcho(t, easyops.WithStatusAddr("127.0.0.1:0"), easyops.WithLogger(l.logger()), easyops.WithHTTP("/mine", text("mine")))
+	lines := l.with(t, "serving")
+	if len(lines) != 1 {
+		t.Fatalf("%d lines about the start", len(lines))
+	}
+	status, ok := strings.CutSuffix(lines[0]["help"].(string), "/internal/help")
+	port := local(s.Server)
+	if !ok || status == port {
+		t.Fatalf("the help page is said to be at %v", lines[0]["help"])
+	}
+	expectCodes(t, status, http.StatusOK, pages...)
+	expectCodes(t, port, http.StatusNotFound, pages...)
+	expectCodes(t, status, http.StatusOK, "/livez", "/readyz")
+	expectCodes(t, port, http.StatusOK, "/livez", "/readyz", "/mine")
+	expectCodes(t, status, http.StatusNotFound, "/mine")
+	_, api := get(t, status+"/internal/service-info/api")
+	mustContain(t, api, strings.TrimPrefix(port, "http://")+" echo.v1.EchoService/Echo")
+	resp, err := http.Post(status+"/internal/pleaseshutdown", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		t.Errorf("pleaseshutdown: %d", resp.StatusCode)
+	}
+	if err := s.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestWithoutStatus: no pages, no metrics, no reflection; the probes stay.
+func TestWithoutStatus(t *testing.T) {
+	for name, opts := range map[string][]easyops.ServerOption{
+		"alone":            nil,
+		"with a handler":   {easyops.WithHTTP("/", text("mine"))},
+		"with status-addr": {easyops.WithStatusAddr("127.0.0.1:0")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var l logs
+			s := startEcho(t, append(opts, easyops.WithoutStatus(), easyops.WithLogger(l.logger()))...)
+			expectCodes(t, local(s.Server), http.StatusNotFound, pages...)
+			expectCodes(t, local(s.Server), http.StatusOK, "/livez", "/readyz")
+			if _, err := reflectServices(t, plain(t, s.Server)); status.Code(err) != codes.Unimplemented {
+				t.Errorf("reflection: %v", err)
+			}
+			if strings.Contains(l.String(), "/internal/help") {
+				t.Errorf("the log speaks of a help page:\n%s", &l)
+			}
+			say(t, dialEcho(t, s.Client()), "hi")
+		})
+	}
+	names, err := reflectServices(t, plain(t, startEcho(t).Server))
+	if err != nil || !strings.Contains(strings.Join(names, " "), "echo.v1.EchoService") {
+		t.Errorf("without the option: %v, %v", names, err)
+	}
+}
+
+// TestMetricsAccess: everyone may be given the metrics and nothing else.
+func TestMetricsAccess(t *testing.T) {
+	for _, test := range []struct {
+		who  string
+		want int
+	}{{"everyone", 200}, {"operators", 403}, {"authenticated", 403}} {
+		t.Run(test.who, func(t *testing.T) {
+			var l logs
+			s := startOff(t, &l, echoService(), easyops.WithAuth("insecure-none"), easyops.WithMetricsAccess(test.who))
+			expectCodes(t, local(s), test.want, "/metrics", "/internal/service-info/metrics")
+			expectCodes(t, local(s), http.StatusForbidden, "/internal/help", "/internal/service-info/api")
+		})
+	}
+}
+
+// TestOperatorOnly: on this machine a browser that was led here by another
+// site, and a proxy, are no operators.
+func TestOperatorOnly(t *testing.T) {
+	s := startEcho(t)
+	for name, change := range map[string]func(*http.Request){
+		"foreign host": func(r *http.Request) { r.Host = "evil.example" },
+		"proxy":        func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.1") },
+		"foreign site": func(r *http.Request) { r.Method = http.MethodPost; r.Header.Set("Origin", "https://evil.example") },
+	} {
+		if code, body := get(t, local(s.Server)+"/internal/pleaseshutdown", change); code != http.StatusForbidden && code != http.StatusMethodNotAllowed {
+			t.Errorf("%s: %d %s", name, code, body)
+		}
+		if code, body := get(t, local(s.Server)+"/internal/help", change); name != "foreign site" && code != http.StatusForbidden {
+			t.Errorf("%s: %d %s", name, code, body)
+		}
+	}
+	say(t, dialEcho(t, s.Client()), "still there")
+}
+
+// TestLogOfALife: a line at the start that says what was decided, a line a
+// step of the stop, and nothing of what callers sent.
+func TestLogOfALife(t *testing.T) {
+	var l logs
+	s := startEcho(t, easyops.WithLogger(l.logger()), easyops.WithTags("zone", "a"))
+	conn := plain(t, s.Server)
+	for range 300 { // some are sampled
+		ask(t, withToken{conn}, "/echo.v1.EchoService/Echo")
+	}
+	ask(t, withToken{conn}, "/echo.v1.EchoService/Missing")
+	get(t, local(s.Server)+"/internal/help", func(r *http.Request) { r.Header.Set("Authorization", "Bearer canary") })
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	lines := l.with(t, "serving")
+	if len(lines) != 1 {
+		t.Fatalf("%d lines about the start:\n%s", len(lines), &l)
+	}
+	for key, want := range map[string]any{
+		"level": "INFO", "addr": s.Addr().String(), "mode": "standalone, plaintext", "help": local(s.Server) + "/internal/help",
+	} {
+		if lines[0][key] != want {
+			t.Errorf("%s is %v, want %v", key, lines[0][key], want)
+		}
+	}
+	for _, key := range []string{"services", "registry", "instance"} {
+		if lines[0][key] == nil {
+			t.Errorf("the start says nothing of %s", key)
+		}
+	}
+	for _, step := range []string{"stopping", "draining", "stopped"} {
+		if n := len(l.with(t, step)); n != 1 {
+			t.Errorf("%d lines %q", n, step)
+		}
+	}
+	if strings.Contains(l.String(), "canary") {
+		t.Errorf("a token is in the log:\n%s", &l)
+	}
+	calls := l.with(t, "call")
+	if len(calls) == 0 || len(calls) > 50 {
+		t.Errorf("%d lines for 301 calls", len(calls))
+	}
+}

@@ -1,0 +1,101 @@
+package status
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDescribe(t *testing.T) {
+	s := Describe(echoService(t), echoComments, echoRule)
+	if s.Name != "echo.v1.EchoService" || !strings.HasPrefix(s.Comment, "EchoService sends") || len(s.Methods) != 4 {
+		t.Fatalf("service: %+v", s)
+	}
+	voices := []string{"VOICE_UNSPECIFIED", "VOICE_LOUD"}
+	want := Method{
+		Name: "Echo", Comment: echoComments["Echo"], Kind: Unary, Idempotency: "NO_SIDE_EFFECTS",
+		Rule: Rule{Access: "users in group staff", Token: true, Deadline: Seconds(5 * time.Second)},
+		Request: &Message{"echo.v1.EchoRequest", []Field{
+			{Name: "message", Number: 1, Type: "string"},
+			{Name: "count", Number: 2, Type: "int32"},
+			{Name: "voice", Number: 3, Type: "echo.v1.Voice", Values: voices},
+			{Name: "delay", Number: 4, Type: "google.protobuf.Duration", Message: "google.protobuf.Duration"},
+			{Name: "tags", Number: 5, Type: "repeated string"},
+			{Name: "style", Number: 6, Type: "echo.v1.Style", Message: "echo.v1.Style"},
+		}},
+		Response: &Message{"echo.v1.EchoResponse", []Field{{Name: "message", Number: 1, Type: "string"}}},
+		Example:  `{"message":"text","count":1,"voice":"VOICE_UNSPECIFIED","delay":"1s","tags":["text"],"style":{"font":"text","inner":[{}]}}`,
+	}
+	if diff := cmp.Diff(want, s.Methods[0]); diff != "" {
+		t.Error(diff)
+	}
+	var kinds []Kind
+	for _, m := range s.Methods {
+		kinds = append(kinds, m.Kind)
+	}
+	if diff := cmp.Diff([]Kind{Unary, ServerStreaming, ClientStreaming, Bidirectional}, kinds); diff != "" {
+		t.Error(diff)
+	}
+	wantMessages := []Message{{"echo.v1.Style", []Field{
+		{Name: "font", Number: 1, Type: "string"},
+		{Name: "inner", Number: 2, Type: "repeated echo.v1.Style", Message: "echo.v1.Style"},
+	}}}
+	if diff := cmp.Diff(wantMessages, s.Messages); diff != "" {
+		t.Error(diff)
+	}
+	if !s.Methods[2].Deprecated || s.Methods[0].Deprecated {
+		t.Error("deprecation is lost")
+	}
+}
+
+func TestDescribeWithoutCommentsAndRules(t *testing.T) {
+	s := Describe(echoService(t), nil, nil)
+	if s.Comment != "" || s.Methods[0].Access != "" {
+		t.Errorf("service: %+v", s)
+	}
+}
+
+func TestExamplesAreJSON(t *testing.T) {
+	sd := echoService(t)
+	for i := range sd.Methods().Len() {
+		if ex := example(sd.Methods().Get(i).Input()); !json.Valid([]byte(ex)) {
+			t.Errorf("not JSON: %s", ex)
+		}
+	}
+	for name, ex := range wellKnown {
+		if !json.Valid([]byte(ex)) {
+			t.Errorf("%s: not JSON: %s", name, ex)
+		}
+	}
+}
+
+func TestAPIPage(t *testing.T) {
+	f := newFixture(t)
+	host := strings.TrimPrefix(f.URL, "http://")
+	f.asOperator("GET", "/internal/service-info/api").want(t, 200,
+		"Echo answers with the message", "users in group staff", "5s, or the caller's own", "safe: no side effects",
+		"grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" -d '{", host+" echo.v1.EchoService/Echo",
+		"grpcurl -plaintext -d", "Collect [client streaming] [deprecated]", "grpc.health.v1.Health")
+	a := f.asOperator("GET", "/internal/service-info/api", "Accept", "application/json")
+	var got struct{ Services []Service }
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(a.body, `"deadline_seconds": 5`, `"deadline_seconds": 5000000000`)), &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(echoServices(t), got.Services); diff != "" {
+		t.Errorf("the JSON form does not carry everything: %s", diff)
+	}
+}
+
+func TestCommandUsesTheGRPCAddress(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.GRPCAddr = "10.0.0.7:4100" })
+	f.asOperator("GET", "/internal/service-info/api").want(t, 200, "10.0.0.7:4100 echo.v1.EchoService/Echo")
+}
+
+func TestShellQuote(t *testing.T) {
+	if got := shellQuote(`it's`); got != `'it'\''s'` {
+		t.Error(got)
+	}
+}

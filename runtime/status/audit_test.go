@@ -1,0 +1,110 @@
+package status
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestAuditLines(t *testing.T) {
+	for _, c := range []struct {
+		name, method, path string
+		headers            []string
+		want               map[string]any // nil: no line
+	}{
+		{"reading", "GET", "/internal/help", []string{operatorHeader, "alice"}, nil},
+		{"a GET that changes nothing", "GET", "/internal/pleaseshutdown", []string{operatorHeader, "alice"}, nil},
+		{"a change", "POST", "/internal/cache/users", []string{operatorHeader, "alice"}, map[string]any{
+			"level": "INFO", "who": "alice", "what": "users", "old": "3 entries", "new": "empty", "outcome": "done",
+			"code": 200.0, "method": "POST", "path": "/internal/cache/users",
+		}},
+		{"no operator", "POST", "/internal/pleaseshutdown", nil, map[string]any{
+			"level": "WARN", "who": "", "outcome": "refused", "code": 403.0,
+		}},
+		{"another site", "POST", "/internal/pleaseshutdown", []string{operatorHeader, "alice", "Origin", "https://evil.example"}, map[string]any{
+			"who": "", "outcome": "refused", "code": 403.0,
+		}},
+		{"a wrong method", "DELETE", "/internal/help", []string{operatorHeader, "alice"}, map[string]any{"outcome": "refused", "code": 405.0}},
+		{"a profile", "GET", "/internal/debug/heap", []string{operatorHeader, "alice"}, map[string]any{"who": "alice", "outcome": "done"}},
+		{"a profile, refused", "GET", "/internal/debug/heap", nil, map[string]any{"outcome": "refused"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.ask(c.method, c.path, c.headers...)
+			lines := f.log.audits(t)
+			if c.want == nil {
+				if len(lines) > 0 {
+					t.Errorf("lines: %v", lines)
+				}
+				return
+			}
+			if len(lines) != 1 {
+				t.Fatalf("%d lines, want 1: %v", len(lines), lines)
+			}
+			for k, want := range c.want {
+				if lines[0][k] != want {
+					t.Errorf("%s = %v, want %v", k, lines[0][k], want)
+				}
+			}
+			if peer, _ := lines[0]["peer"].(string); !strings.HasPrefix(peer, "127.0.0.1:") {
+				t.Errorf("peer = %v", lines[0]["peer"])
+			}
+		})
+	}
+}
+
+func TestAuditOfSeveralChanges(t *testing.T) {
+	f := newFixture(t)
+	err := f.pages.Handle(Page{
+		Path: "/internal/two", Title: "Two", Help: "Changes two.", Access: Operator,
+		Post: func(r *Request) (View, error) {
+			r.Changed("a", "1", "2")
+			r.Changed("b", "x", "y")
+			return View{}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.asOperator("POST", "/internal/two")
+	line := f.log.audits(t)[0]
+	if line["what"] != "a, b" || line["old"] != "a=1, b=x" || line["new"] != "a=2, b=y" {
+		t.Errorf("line: %v", line)
+	}
+}
+
+func TestLogInjection(t *testing.T) {
+	f := newFixture(t)
+	r, err := http.NewRequest("POST", f.URL+"/internal/cache/"+strings.Repeat("%0d%0a%1b%5b31m%e2%80%aex", 500), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set(operatorHeader, "alice")
+	f.send(r).want(t, 200)
+	line := f.log.audits(t)[0]
+	for _, key := range []string{"path", "what"} {
+		s, _ := line[key].(string)
+		if strings.ContainsAny(s, "\r\n\x1b\u202e") || !strings.Contains(s, `\u{202e}`) || !strings.HasSuffix(s, "…") {
+			t.Errorf("%s = %q", key, s)
+		}
+	}
+}
+
+func TestLogged(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                       "",
+		"plain":                  "plain",
+		"naïve 日本":               "naïve 日本",
+		"a\nb":                   `a\u{a}b`,
+		"\x1b[31m":               `\u{1b}[31m`,
+		"\u202eevil":             `\u{202e}evil`,
+		"\u2028":                 `\u{2028}`,
+		"bad \xff":               "bad \ufffd",
+		strings.Repeat("x", 256): strings.Repeat("x", 256),
+		strings.Repeat("é", 257): strings.Repeat("é", 256) + "…",
+	} {
+		if got := logged(in); got != want {
+			t.Errorf("logged(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

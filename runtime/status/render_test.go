@@ -1,0 +1,212 @@
+package status
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/net/html"
+)
+
+// hostile is text that must do nothing wherever it is shown.
+const hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e\x1b[31m{{.}}"
+
+// hostileView has the hostile text in every place of a view.
+func hostileView() View {
+	cell := Cell{Text: hostile, Link: "javascript:alert(1)"}
+	return View{
+		Title: hostile, Data: map[string]string{"x": hostile},
+		Body: []Block{
+			Section{ID: hostile, Title: hostile, Mono: true, Badges: []Cell{cell}, Body: []Block{
+				KV{{hostile, cell}},
+				Text(hostile), Code(hostile),
+				Table{Caption: hostile, Columns: []string{hostile}, Rows: [][]Cell{{cell, {Text: hostile, Link: "//evil.example"}}}},
+				Table{Empty: hostile},
+				Action{Path: "https://evil.example/", Label: hostile},
+				Section{ID: "b", Title: hostile, Body: []Block{Text(hostile)}},
+			}},
+			Section{ID: "c", Title: hostile},
+		},
+	}
+}
+
+// elements are those that the pages consist of.
+var elements = strings.Fields("html head meta title link body a header div span nav details summary ul li main h1 h2 h3 h4 " +
+	"section dl dt dd table caption thead tbody tr th td p pre code form button footer bdi")
+
+// attributes are those that the pages use.
+var attributes = strings.Fields("lang charset name content rel href type class id role tabindex scope data-label method action " +
+	"aria-label aria-current")
+
+// checkHTML parses a page as a browser does and finds what should not be
+// there. It returns where the page leads.
+func checkHTML(t *testing.T, path, page string) (links []string) {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range doc.Descendants() {
+		if n.Type != html.ElementNode {
+			continue
+		}
+		if !slices.Contains(elements, n.Data) {
+			t.Errorf("%s has an element %s", path, n.Data)
+		}
+		for _, a := range n.Attr {
+			if !slices.Contains(attributes, a.Key) {
+				t.Errorf("%s has an attribute %s", path, a.Key)
+			}
+			if a.Key == "href" || a.Key == "action" {
+				links = append(links, a.Val)
+			}
+		}
+	}
+	for _, link := range links {
+		if local(link) == "" && link != "" {
+			t.Errorf("%s links %s", path, link)
+		}
+	}
+	return links
+}
+
+func TestHostileText(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Name = hostile })
+	err := f.pages.Handle(Page{
+		Path: "/internal/hostile", Title: hostile, Help: hostile, Group: hostile, Access: Operator,
+		Get: func(*Request) (View, error) { return hostileView(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.setState(hostile)
+	for _, path := range []string{
+		"/internal/hostile", "/internal/help", "/internal/health", "/internal/cache/%3Cscript%3E%E2%80%AE",
+		"/internal/help?format=%3Cscript%3E", "/internal/%3Cscript%3E%E2%80%AE",
+	} {
+		a := f.asOperator("GET", path, "Accept", "text/html")
+		if strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") {
+			checkHTML(t, path, a.body)
+		}
+		if strings.ContainsAny(a.body, "\u202e\x1b") {
+			t.Errorf("%s has characters that steer the reader", path)
+		}
+		text := f.asOperator("GET", path)
+		if strings.ContainsAny(text.body, "\u202e\x1b") {
+			t.Errorf("%s as text has characters that steer the terminal", path)
+		}
+	}
+}
+
+func TestHTMLIsBalancedAndLoadsNothingFromElsewhere(t *testing.T) {
+	f := newFixture(t)
+	void := map[string]bool{"meta": true, "link": true, "!doctype": true, "br": true}
+	for _, pg := range f.pages.list() {
+		if pg.Get == nil || pg.hasWildcard() {
+			continue
+		}
+		a := f.asOperator("GET", pg.Path, "Accept", "text/html")
+		a.want(t, 200, "<!doctype html>", `<html lang="en">`, "<h1>", stylePath)
+		var open []string
+		for _, m := range regexp.MustCompile(`<(/?)([a-z!0-9]+)`).FindAllStringSubmatch(a.body, -1) {
+			switch {
+			case void[m[2]]:
+			case m[1] == "":
+				open = append(open, m[2])
+			case len(open) == 0 || open[len(open)-1] != m[2]:
+				t.Fatalf("%s: </%s> closes %v", pg.Path, m[2], open)
+			default:
+				open = open[:len(open)-1]
+			}
+		}
+		checkHTML(t, pg.Path, a.body)
+	}
+	f.ask("GET", stylePath).want(t, 200, "prefers-color-scheme")
+	if bytes.Contains(style, []byte("url(")) || bytes.Contains(style, []byte("@import")) {
+		t.Error("the style sheet loads something")
+	}
+}
+
+func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
+	f := newFixture(t)
+	seen := map[string]bool{}
+	for _, path := range []string{"/internal/help", "/internal/debug/info", "/internal/service-info/name", "/internal/service-info/api"} {
+		page := f.asOperator("GET", path, "Accept", "text/html")
+		for _, link := range checkHTML(t, path, page.body) {
+			target, fragment, _ := strings.Cut(link, "#")
+			if target == "" {
+				target = path
+			}
+			if seen[link] || strings.Contains(target, debugPath) && target != debugPath+"info" {
+				continue
+			}
+			seen[link] = true
+			a := f.asOperator("GET", target, "Accept", "text/html")
+			if a.StatusCode != 200 && a.StatusCode != 405 {
+				t.Errorf("%s links %s: %d", path, target, a.StatusCode)
+			}
+			if fragment != "" && !strings.Contains(a.body, `id="`+fragment+`"`) {
+				t.Errorf("%s links %s, which has no #%s", path, target, fragment)
+			}
+		}
+	}
+}
+
+func TestText(t *testing.T) {
+	v := View{Body: []Block{
+		KV{{"State", Str("READY")}, {"Up for", Str("3s")}},
+		Section{ID: "a", Title: "Methods", Badges: []Cell{Str("two")}, Body: []Block{
+			Text("What there is."),
+			Table{Caption: "List", Columns: []string{"Name", "Calls"}, Rows: [][]Cell{{Name("Echo"), Str("12")}, {Name("Re\npeat")}}},
+			Table{Columns: []string{"X"}, Empty: "None."},
+			Section{Title: "Call", Body: []Block{Code("curl a\ncurl b")}},
+		}},
+	}}
+	const want = `State:   READY
+Up for:  3s
+
+== Methods [two] ==
+What there is.
+List
+NAME     CALLS
+Echo     12
+Re peat
+None.
+
+-- Call --
+  curl a
+  curl b
+`
+	var b bytes.Buffer
+	writeText(&b, v)
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestJSONOfEmptyData(t *testing.T) {
+	for _, data := range []any{nil, struct{}{}, map[string]int{}} {
+		var b bytes.Buffer
+		if err := writeJSON(&b, data); err != nil || b.String() != "{\n  \"version\": 1\n}\n" {
+			t.Errorf("%v: %s, %v", data, b.String(), err)
+		}
+	}
+}
+
+func TestVersionView(t *testing.T) {
+	start := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
+	v := Info{Instance: "i-1", RuntimeVersion: "v1.2.3", Started: start}.version(VersionData{
+		BuildVersion: "v0.1.0", Revision: "abc", Modified: true, GoVersion: "go1.26", Platform: "linux/amd64",
+	}, start.Add(90*time.Second))
+	var b bytes.Buffer
+	writeText(&b, v)
+	for _, want := range []string{"abc with local changes", "v1.2.3", "2030-01-02T03:04:05Z", "1m30s", "i-1", "go1.26 linux/amd64"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing in:\n%s", want, b.String())
+		}
+	}
+}
