@@ -14,7 +14,7 @@ TESTFLAGS := -shuffle=on -timeout=$(TIMEOUT)
 RACE = $(if $(shell command -v $$($(GO) env CC)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run generate build test test-real lint format fuzz clean no-race
+.PHONY: help run generate build test test-real lint format fuzz clean check-race
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -36,11 +36,11 @@ generate: ## generate Go from the .proto files with buf
 build: ## build the commands and the example into .bin
 	$(GO) build -o .bin/ ./cmd/... ./example/echo ./example/echoclient
 
-test: no-race ## run the tests that need nothing but Go, with the race detector
+test: check-race ## run the tests that need nothing but Go, with the race detector
 	$(GO) test $(RACE) $(TESTFLAGS) ./...
 	cd test && $(GO) test $(RACE) $(TESTFLAGS) ./...
 
-test-real: no-race ## run the tests with real foreign parts: grpc-js, python, curl, Chromium, a long load
+test-real: check-race ## run the tests with real foreign parts: grpc-js, python, curl, Chromium, a long load
 	.ci/parts
 	cd test && $(GO) test -tags=real -v -p=1 $(RACE) $(TESTFLAGS) ./...
 
@@ -49,6 +49,8 @@ lint: ## check style, comments, .proto files and the house rules
 	cd test && $(GO) tool -modfile=../.tools/golangci-lint.mod golangci-lint run --build-tags=real ./...
 	$(BUF) lint
 	$(BUF) format -d --exit-code
+	$(GO) mod tidy -diff
+	cd test && $(GO) mod tidy -diff
 	$(GO) test -count=1 .
 
 format: ## format the Go and .proto files
@@ -67,6 +69,6 @@ fuzz: ## run each fuzz target for FUZZTIME seconds (30)
 clean: ## remove what was built
 	rm -rf .bin
 
-no-race:
+check-race:
 	@test -n "$(RACE)" || test -z "$$CI" || { echo "The race detector needs a C compiler: install gcc."; exit 1; }
 	@test -n "$(RACE)" || echo "There is no C compiler: the tests run without the race detector."

@@ -179,19 +179,19 @@ func TestCheckFlips(t *testing.T) {
 		default:
 		}
 		f.fails.Store(false)
-		time.Sleep(checkEvery)
+		time.Sleep(checkEvery + time.Millisecond)
 		wantNext(healthpb.HealthCheckResponse_SERVING)
 		r.wantHealth(registry.Ready)
 		receives(t, "Ready", r.Ready())
 		f.fails.Store(true)
-		time.Sleep(checkEvery)
+		time.Sleep(checkEvery + time.Millisecond)
 		wantNext(healthpb.HealthCheckResponse_NOT_SERVING)
 		r.wantHealth(registry.NotReady)
 		// A server that is not ready serves all the same.
 		_, err = r.client().UnaryCall(t.Context(), &testpb.SimpleRequest{})
 		wantCode(t, err, codes.OK)
 		f.fails.Store(false)
-		time.Sleep(checkEvery)
+		time.Sleep(checkEvery + time.Millisecond)
 		r.wantHealth(registry.Ready)
 		if err := r.Shutdown(t.Context()); err != nil {
 			t.Error(err)
@@ -266,7 +266,7 @@ func TestCheckThatPanics(t *testing.T) {
 		wantEqual(t, "in", r.log.one(t, "panic").text("in"), "WithCheck panics")
 		wantEqual(t, "panics counted", r.sample("easyops_panics_total", "where", "callback"), 1)
 		calm.Store(true)
-		time.Sleep(checkEvery)
+		time.Sleep(checkEvery + time.Millisecond)
 		r.wantHealth(registry.Ready)
 	})
 }
@@ -297,6 +297,7 @@ func TestCheckThatIgnoresItsContext(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
 		r := newRig(t, ways[0], &funcs{}, WithShutdownTimeout(10*time.Second), WithCheck("deaf", func(context.Context) error { <-release; return nil }))
+		synctest.Wait() // it runs
 		begun := time.Now()
 		err := r.Shutdown(t.Context())
 		wantWithin(t, "the stop", begun, 0, 10*time.Second+100*time.Millisecond)

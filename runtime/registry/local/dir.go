@@ -48,7 +48,7 @@ func ensureDir(dir string) error {
 		return fmt.Errorf("%s is not a directory: remove it, or choose another one with the registry local:DIR", dir)
 	case !owned(info):
 		return fmt.Errorf("%s belongs to another user: choose another directory with the registry local:DIR", dir)
-	case !private(info):
+	case tooOpen(info, slices.Contains(userDirs(), dir)):
 		return fmt.Errorf("%s is open to other users (mode %04o): run chmod 700 %s", dir, info.Mode().Perm(), dir)
 	}
 	return nil

@@ -20,7 +20,7 @@ func TestDirectoryChecks(t *testing.T) {
 	}{
 		"missing":   {func(*testing.T, string) error { return nil }, ""},
 		"ours":      {func(_ *testing.T, dir string) error { return os.Mkdir(dir, 0o700) }, ""},
-		"open":      {func(_ *testing.T, dir string) error { return mkdirMode(dir, 0o755) }, "chmod 700"},
+		"readable":  {func(_ *testing.T, dir string) error { return mkdirMode(dir, 0o755) }, ""},
 		"writable":  {func(_ *testing.T, dir string) error { return mkdirMode(dir, 0o770) }, "chmod 700"},
 		"a file":    {func(_ *testing.T, dir string) error { return os.WriteFile(dir, nil, 0o600) }, "not a directory"},
 		"a link":    {func(t *testing.T, dir string) error { return os.Symlink(t.TempDir(), dir) }, "symbolic link"},
@@ -67,10 +67,22 @@ func foreignDir(t *testing.T, dir string) error {
 	return os.Chown(dir, 4242, -1)
 }
 
+// The user's own directory is for nobody else.
+func TestUsersOwnDirectory(t *testing.T) {
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	r := openRegistry(t, "")
+	if err := mkdirMode(r.publish, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Register(t.Context(), entries("a", registry.Ready, "echo")); err == nil || !strings.Contains(err.Error(), "chmod 700") {
+		t.Errorf("got %v, want an error that says chmod 700", err)
+	}
+}
+
 // A directory that is put right is used without a restart.
 func TestDirectoryPutRight(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "reg")
-	if err := mkdirMode(dir, 0o755); err != nil {
+	if err := mkdirMode(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	w := startWatch(t, openRegistry(t, dir), "echo")

@@ -76,7 +76,11 @@ func (l *lease) listen(dir string) (err error) {
 		return err
 	}
 	tempPath := filepath.Join(dir, temp)
-	if l.file, err = os.Lstat(tempPath); err == nil {
+	err = os.Chmod(tempPath, 0o600)
+	if err == nil {
+		l.file, err = os.Lstat(tempPath)
+	}
+	if err == nil {
 		err = os.Rename(tempPath, l.path)
 	}
 	if err != nil {

@@ -42,10 +42,11 @@ type Registry struct {
 
 // Open returns the registry in the directory, which is made when it is needed,
 // for its owner alone. Where it exists it must be a directory of this user's,
-// of mode 0700 and not a symbolic link: Register and Watch say so if not.
+// that nobody else can write to, and not a symbolic link: Register and Watch
+// say so if not.
 //
 // Without a directory it is the user's own: easyops in $XDG_RUNTIME_DIR, else
-// easyops-UID in the temporary directory. Entries are read from both, because
+// easyops-UID in the temporary directory, of mode 0700. Entries are read from both, because
 // not all programs of a user have the same environment.
 func Open(dir string, logger *slog.Logger) (*Registry, error) {
 	if logger == nil {
