@@ -41,7 +41,7 @@ type config struct {
 	drainDelay                  time.Duration
 	streamGrace                 time.Duration
 	shutdownTimeout             time.Duration
-	heapDump                    bool
+	heapDump, mixedHTTP2        bool
 
 	ctx         context.Context
 	listener    net.Listener

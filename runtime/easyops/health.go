@@ -131,9 +131,9 @@ func (s *Server) runCheck(check *check) error {
 		return errors.New("an earlier run has not returned yet: the check ignores its context")
 	}
 	ctx, cancel := context.WithTimeout(s.life, checkTimeout)
+	defer cancel()
 	result := make(chan error, 1)
 	s.work.start(func() {
-		defer cancel()
 		defer check.busy.Store(false)
 		var err error
 		if p := s.guard(ctx, "WithCheck "+check.name, func() { err = check.f(ctx) }); p != nil {

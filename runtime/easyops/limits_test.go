@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/encoding/gzip"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -465,6 +466,9 @@ func TestMessageSizes(t *testing.T) {
 		wantCode(t, err, codes.ResourceExhausted)
 		_, err = newRig(t, w, &funcs{}, WithGRPC(grpc.MaxRecvMsgSize(8<<20))).client().UnaryCall(t.Context(), big, grpc.MaxCallRecvMsgSize(8<<20))
 		wantCode(t, err, codes.OK)
+		// What counts is the size after decompression.
+		_, err = newRig(t, w, &funcs{}).client().UnaryCall(t.Context(), big, grpc.UseCompressor(gzip.Name))
+		wantCode(t, err, codes.ResourceExhausted)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -60,11 +61,20 @@ func (s *Server) awaitSecond(signals <-chan os.Signal, first time.Time) {
 	}
 }
 
-// faults takes a joined error apart, so that each has a line of its own.
+// faults takes joined errors apart, so that each has a line of its own.
 func faults(err error) []error {
-	var joined interface{ Unwrap() []error }
-	if errors.As(err, &joined) {
-		return joined.Unwrap()
+	if !strings.Contains(err.Error(), "\n") {
+		return []error{err}
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // it is this one that is taken apart
+		var all []error
+		for _, e := range joined.Unwrap() {
+			all = append(all, faults(e)...)
+		}
+		return all
+	}
+	if inner := errors.Unwrap(err); inner != nil {
+		return faults(inner)
 	}
 	return []error{err}
 }

@@ -171,6 +171,13 @@ func WithShutdownTimeout(d time.Duration) ServerOption {
 	return givenServer("shutdown-timeout", func(c *config) { c.shutdownTimeout = c.notNegative("WithShutdownTimeout", d) })
 }
 
+// WithMixedHTTP2 serves all of HTTP/2 by net/http, gRPC too, at two to three
+// times the cost a call. Only a proxy that sends gRPC calls and plain HTTP
+// requests over one connection needs it.
+func WithMixedHTTP2() ServerOption {
+	return givenServer("mixed-http2", func(c *config) { c.mixedHTTP2 = true })
+}
+
 // WithHeapDump offers full heap dumps, which hold every secret of the process,
 // to operators.
 func WithHeapDump() ServerOption {

@@ -46,6 +46,7 @@ var settings = []setting{
 	{name: "drain-delay", usage: "`time` to go on serving once told to stop (0 standalone, 2s otherwise)", set: duration(func(c *config) *time.Duration { return &c.drainDelay })},
 	{name: "stream-grace", usage: "`time` that streams have to end once told to (5s)", set: duration(func(c *config) *time.Duration { return &c.streamGrace })},
 	{name: "shutdown-timeout", usage: "`time` for a shutdown as a whole (25s)", set: duration(func(c *config) *time.Duration { return &c.shutdownTimeout })},
+	{name: "mixed-http2", usage: "serve gRPC by net/http, for proxies that mix gRPC and HTTP on a connection", isBool: true, set: truth(func(c *config) *bool { return &c.mixedHTTP2 })},
 	{name: "heap-dump", usage: "offer full heap dumps to operators", isBool: true, set: truth(func(c *config) *bool { return &c.heapDump })},
 	{name: "log-level", usage: "least `level` that is logged: debug, info, warn or error (info)", client: true, set: (*config).setLogLevel},
 }

@@ -309,6 +309,7 @@ func (s *Server) setUp(lis net.Listener) error {
 		MaxConns:        c.limits.Connections,
 		MaxConnsPerIP:   c.limits.ConnectionsPerIP,
 		ClassifyTimeout: c.limits.OpenTimeout,
+		AllHTTP2ToHTTP:  c.mixedHTTP2,
 		Logger:          s.log,
 	})
 	if err := s.newGRPC(); err != nil {
