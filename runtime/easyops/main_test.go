@@ -239,6 +239,7 @@ func TestMainStops(t *testing.T) {
 func TestSecondSignal(t *testing.T) {
 	for _, what := range []string{"stuck", "work"} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			p := serve(t, "serve")
 			stuck := make(chan error, 1)
 			go func() {

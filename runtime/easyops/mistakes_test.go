@@ -38,43 +38,62 @@ func listen(t *testing.T) net.Listener {
 }
 
 // TestPortInUse: the error names the setting, nothing is listed, and whoever
-// has the port goes on.
+// has the port goes on, in this process or another.
 func TestPortInUse(t *testing.T) {
-	first := startEcho(t)
-	client := dialEcho(t, first.Client())
-	say(t, client, "before")
-	addr := first.Addr().String()
-	r := &watched{}
-	url := r.open(t)
-	err := startFault(t, echoService(), easyops.WithAddr(addr), easyops.WithRegistry(url))
-	mustContain(t, err.Error(), addr, "in use", "-easyops.addr", "EASYOPS_ADDR")
-	err = startFault(t, echoService(), easyops.WithStatusAddr(addr), easyops.WithRegistry(url))
-	mustContain(t, err.Error(), addr, "in use", "-easyops.status-addr", "EASYOPS_STATUS_ADDR")
-	if r.registered.Load() != 0 {
-		t.Error("a server that did not start was registered")
+	for name, first := range map[string]func(*testing.T) (string, echov1.EchoServiceClient){
+		"of a server in this process": func(t *testing.T) (string, echov1.EchoServiceClient) {
+			s := startEcho(t)
+			return s.Addr().String(), dialEcho(t, s.Client())
+		},
+		"of another process": func(t *testing.T) (string, echov1.EchoServiceClient) {
+			p := serve(t, "serve")
+			return p.addr, p.client
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, client := first(t)
+			say(t, client, "before")
+			r := &watched{}
+			url := r.open()
+			err := startFault(t, echoService(), easyops.WithAddr(addr), easyops.WithRegistry(url))
+			mustContain(t, err.Error(), addr, "in use", "-easyops.addr", "EASYOPS_ADDR")
+			err = startFault(t, echoService(), easyops.WithStatusAddr(addr), easyops.WithRegistry(url))
+			mustContain(t, err.Error(), addr, "in use", "-easyops.status-addr", "EASYOPS_STATUS_ADDR")
+			if r.registered.Load() != 0 {
+				t.Error("a server that did not start was registered")
+			}
+			say(t, client, "after")
+		})
 	}
-	say(t, client, "after")
 }
 
 // TestSameFlagsTwice: a second server of the same process and the same flags
-// fails in the same way; without an address both run.
+// fails in the same way.
 func TestSameFlagsTwice(t *testing.T) {
-	lis := listen(t)
-	addr := lis.Addr().String()
-	lis.Close()
-	fs := flag.NewFlagSet("program", flag.ContinueOnError)
-	easyops.RegisterFlags(fs)
-	if err := fs.Parse([]string{"-easyops.addr", addr, "-easyops.registry=none"}); err != nil {
-		t.Fatal(err)
-	}
-	s, err := echov1.StartEchoServiceServer(echo{}, apart(), easyops.WithOptions(), easyops.WithFlags(fs))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustContain(t, startFault(t, echoService(), easyops.WithFlags(fs)).Error(), addr, "in use", "-easyops.addr")
+	s, fs := startOnFreePort(t)
+	mustContain(t, startFault(t, echoService(), easyops.WithFlags(fs)).Error(), s.Addr().String(), "in use", "-easyops.addr")
 	if err := s.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+// startOnFreePort serves on a port that was free a moment ago, by flags.
+func startOnFreePort(t *testing.T) (*easyops.Server, *flag.FlagSet) {
+	t.Helper()
+	for range 10 {
+		lis := listen(t)
+		lis.Close()
+		fs := flag.NewFlagSet("program", flag.ContinueOnError)
+		easyops.RegisterFlags(fs)
+		if err := fs.Parse([]string{"-easyops.addr", lis.Addr().String(), "-easyops.registry=none"}); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := echov1.StartEchoServiceServer(echo{}, apart(), easyops.WithFlags(fs)); err == nil {
+			return s, fs
+		}
+	}
+	t.Fatal("others take every port")
+	return nil, nil
 }
 
 // TestTwoServers: two in one process have nothing to do with each other.
@@ -282,7 +301,7 @@ func TestWhatTheRegistryRefuses(t *testing.T) {
 // TestNothingIsLeft: a start that failed leaves what it was given as it was.
 func TestNothingIsLeft(t *testing.T) {
 	r := &watched{}
-	url := r.open(t)
+	url := r.open()
 	metrics := prometheus.NewRegistry()
 	taken := listen(t)
 	for _, opt := range []easyops.ServerOption{
@@ -450,6 +469,7 @@ func init() {
 // TestUnparsedFlags: a real program that forgets flag.Parse is told, by Start
 // and by Dial; one that does not forget is served.
 func TestUnparsedFlags(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("builds a program")
 	}
@@ -533,7 +553,7 @@ type watched struct {
 
 var watchedRegistries atomic.Int32
 
-func (w *watched) open(t *testing.T) string {
+func (w *watched) open() string {
 	scheme := fmt.Sprint("watched-", watchedRegistries.Add(1))
 	registry.RegisterDriver(scheme, func(string, *slog.Logger) (registry.Registry, error) {
 		w.opened.Add(1)

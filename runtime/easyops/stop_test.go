@@ -3,8 +3,12 @@ package easyops
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -649,4 +653,100 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 			t.Errorf("Start: %v, want an error that names the service", err)
 		}
 	})
+}
+
+// goGet fetches a page and returns where the outcome arrives.
+func (r *rig) goGet(path string) <-chan string {
+	done := make(chan string, 1)
+	go func() {
+		code, body, err := r.fetch(path)
+		if err != nil {
+			body = "error: " + err.Error()
+		}
+		done <- fmt.Sprint(code, " ", body)
+	}()
+	return done
+}
+
+func TestHTTPRequestInFlightFinishes(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		begun := make(chan struct{})
+		r := newRig(t, w, &funcs{}, WithHTTP("/slow", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(begun)
+			time.Sleep(5 * time.Second)
+			_, _ = io.WriteString(w, "done")
+		})))
+		page := r.goGet("/slow")
+		receives(t, "the request", begun)
+		start := time.Now()
+		if err := receives(t, "the stop", r.goShutdown(context.Background())); err != nil {
+			t.Errorf("Wait: %v", err)
+		}
+		wantWithin(t, "the stop", start, 5*time.Second, 7*time.Second)
+		wantEqual(t, "the page", receives(t, "the page", page), "200 done")
+	})
+}
+
+// What is cut is named, an HTTP request as well as a call.
+func TestHTTPRequestThatNeverEndsIsCut(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		begun, release := make(chan struct{}), make(chan struct{})
+		defer close(release)
+		r := newRig(t, w, &funcs{}, WithShutdownTimeout(10*time.Second), WithHTTP("/deaf", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			close(begun)
+			<-release
+		})))
+		page := r.goGet("/deaf")
+		receives(t, "the request", begun)
+		start := time.Now()
+		err := receives(t, "the stop", r.goShutdown(context.Background()))
+		wantWithin(t, "the stop", start, 9*time.Second, 10*time.Second)
+		if err == nil || !strings.Contains(err.Error(), "/deaf") && !strings.Contains(err.Error(), "HTTP") {
+			t.Errorf("Wait: %v, want an error that says that an HTTP request was cut off", err)
+		}
+		if got := receives(t, "the page", page); !strings.Contains(got, "error") {
+			t.Errorf("the page: %s", got)
+		}
+	})
+}
+
+// Streams get their status also where the time for the whole stop is shorter
+// than their grace.
+func TestStreamGraceBeyondTheTimeout(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		deaf := &funcs{down: func(_ *testpb.StreamingOutputCallRequest, s down) error {
+			err := s.Send(&testpb.StreamingOutputCallResponse{})
+			<-s.Context().Done()
+			return errors.Join(err, s.Context().Err())
+		}}
+		r := newRig(t, w, deaf, WithStreamGrace(time.Minute), WithShutdownTimeout(10*time.Second))
+		stream := openStreams(t, r.client(), 1)[0]
+		begun := time.Now()
+		stopped := r.goShutdown(context.Background())
+		_, err := stream.Recv()
+		wantCode(t, err, codes.Unavailable)
+		wantEqual(t, "message", status.Convert(err).Message(), "server draining")
+		_ = receives(t, "the stop", stopped)
+		wantWithin(t, "the stop", begun, 0, 10*time.Second)
+	})
+}
+
+// Go recovers a panic also where there is no call: it would end the process.
+func TestGoOutsideOfACallRecovers(t *testing.T) {
+	const env = "TEST_GO_PANICS"
+	if os.Getenv(env) != "" {
+		done := make(chan struct{})
+		Go(context.Background(), func(context.Context) {
+			defer close(done)
+			panic(secret)
+		})
+		<-done
+		time.Sleep(100 * time.Millisecond) // a panic that is not recovered ends the process meanwhile
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestGoOutsideOfACallRecovers$") // #nosec G204 -- the test itself
+	cmd.Env = append(os.Environ(), env+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: the process ended by the panic:\n%.300s", err, out)
+	}
 }
