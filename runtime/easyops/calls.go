@@ -106,19 +106,27 @@ func (cs *calls) watch(ctx context.Context) {
 	}
 }
 
-// look ends the calls whose request does not arrive, and names the handlers
-// that go on though their call is over.
+// look ends the calls whose request does not arrive or whose handler ignores the
+// method's timeout, and names the handlers that go on though their call is over.
 func (cs *calls) look(now time.Time) {
-	var silent []*call
+	var silent, overdue []*call
 	cs.each(func(c *call) {
-		if !c.aborted && !c.method.stream && !c.arrived.Load() && now.Sub(c.start) > cs.timeout {
-			c.aborted = true
+		switch {
+		case c.aborted:
+		case !c.method.stream && !c.arrived.Load() && now.Sub(c.start) > cs.timeout:
 			silent = append(silent, c)
+			c.aborted = true
+		case c.method.timeout > 0 && !c.overSince.IsZero():
+			overdue = append(overdue, c)
+			c.aborted = true
 		}
 		cs.notice(c, now)
 	})
 	for _, c := range silent {
 		cs.abort(c, codes.DeadlineExceeded, fmt.Sprintf("the request did not arrive within %v", cs.timeout))
+	}
+	for _, c := range overdue {
+		cs.abort(c, codes.DeadlineExceeded, fmt.Sprintf("the call took longer than %v", c.method.timeout))
 	}
 }
 

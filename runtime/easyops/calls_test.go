@@ -607,3 +607,17 @@ func TestClean(t *testing.T) {
 		wantEqual(t, fmt.Sprintf("clean(%q)", in), clean(in), want)
 	}
 }
+
+// Calls that end about the turn of a second do not reset the count of lines.
+func TestAccessLogSecondsGoForward(t *testing.T) {
+	var a accessLog
+	n := 0
+	for i := range int64(1000) {
+		if a.allow(100 + i%2) {
+			n++
+		}
+	}
+	if n > 2*linesPerSecond {
+		t.Errorf("%d lines in two seconds, want at most %d", n, 2*linesPerSecond)
+	}
+}

@@ -42,6 +42,7 @@ type config struct {
 	streamGrace                 time.Duration
 	shutdownTimeout             time.Duration
 	heapDump, mixedHTTP2        bool
+	messageSizes                bool
 
 	ctx         context.Context
 	listener    net.Listener

@@ -1,6 +1,7 @@
 package easyops_test
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -32,7 +33,7 @@ func reflectServices(t *testing.T, conn grpc.ClientConnInterface) (names []strin
 	if err := stream.CloseSend(); err != nil {
 		return nil, err
 	}
-	if _, err := stream.Recv(); err != io.EOF {
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("the end of reflection: %v", err)
 	}
 	return names, nil
@@ -134,7 +135,8 @@ func TestHandlerPanics(t *testing.T) {
 	if code, _ := get(t, url+"/late"); code != http.StatusTeapot {
 		t.Errorf("after an answer: %d", code)
 	}
-	if _, err := http.Get(url + "/abort"); err == nil {
+	if resp, err := http.Get(url + "/abort"); err == nil {
+		resp.Body.Close()
 		t.Error("http.ErrAbortHandler was answered")
 	}
 	_, metrics := get(t, url+"/metrics")
@@ -144,21 +146,35 @@ func TestHandlerPanics(t *testing.T) {
 // TestGRPCLooksLikeGRPC: a handler for everything does not get gRPC's calls,
 // in whatever way they come.
 func TestGRPCLooksLikeGRPC(t *testing.T) {
-	s := startEcho(t, easyops.WithHTTP("/", text("root"), auth.Access{Allow: auth.Everyone}))
-	var protocols http.Protocols
-	protocols.SetUnencryptedHTTP2(true)
-	client := &http.Client{Transport: &http.Transport{Protocols: &protocols}}
-	defer client.CloseIdleConnections()
-	for _, test := range []struct{ contentType, want string }{{"application/grpc", "application/grpc"}, {"text/plain", "text/plain; charset=utf-8"}} {
-		resp, err := client.Post(local(s.Server)+"/echo.v1.EchoService/Echo", test.contentType, strings.NewReader("\x00\x00\x00\x00\x00"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if got := resp.Header.Get("Content-Type"); got != test.want {
-			t.Errorf("%s was answered by %s %q", test.contentType, got, body)
-		}
-		client.CloseIdleConnections() // a connection belongs to one protocol for life
+	ca := newAuthority(t)
+	cert, key := ca.issue(t, echoName)
+	root := easyops.WithHTTP("/", text("root"))
+	var cleartext http.Protocols
+	cleartext.SetUnencryptedHTTP2(true)
+	for _, test := range []struct {
+		name, scheme string
+		client       *http.Transport
+		server       []easyops.ServerOption
+	}{
+		{"cleartext", "http://", &http.Transport{Protocols: &cleartext}, nil},
+		{"cleartext, all by net/http", "http://", &http.Transport{Protocols: &cleartext}, []easyops.ServerOption{easyops.WithMixedHTTP2()}},
+		{"TLS", "https://", &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: ca.client()}, []easyops.ServerOption{easyops.WithTLSFiles(cert, key, "")}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := startEcho(t, append(test.server, root)...)
+			client := &http.Client{Transport: test.client}
+			for contentType, want := range map[string]string{"application/grpc": "application/grpc", "text/plain": "text/plain; charset=utf-8"} {
+				resp, err := client.Post(test.scheme+s.Addr().String()+"/echo.v1.EchoService/Echo", contentType, strings.NewReader("\x00\x00\x00\x00\x00"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if got := resp.Header.Get("Content-Type"); err != nil || got != want || resp.ProtoMajor != 2 {
+					t.Errorf("%s was answered by %s %s %q, %v", contentType, resp.Proto, got, body, err)
+				}
+				client.CloseIdleConnections() // a connection belongs to one protocol for life
+			}
+		})
 	}
 }

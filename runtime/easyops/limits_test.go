@@ -3,6 +3,8 @@ package easyops
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -479,4 +481,90 @@ func TestLimitsWithDefaults(t *testing.T) {
 	wantEqual(t, "Connections", l.Connections, 16_384)
 	wantEqual(t, "RequestTimeout", l.RequestTimeout, time.Minute)
 	wantEqual(t, "Resets", l.Resets, 1000)
+}
+
+// A connection that stops somewhere on its way is closed in good time.
+func TestSilentConnectionsAreClosed(t *testing.T) {
+	settings := "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	tests := map[string]struct {
+		send string
+		most time.Duration
+	}{
+		"nothing at all":              {"", 7 * time.Second},
+		"half a preface":              {http2.ClientPreface[:10], 7 * time.Second},
+		"a preface":                   {http2.ClientPreface, 7 * time.Second},
+		"a preface and SETTINGS":      {http2.ClientPreface + settings, 6 * time.Minute},
+		"half a request line":         {"GET /read", 7 * time.Second},
+		"half the headers":            {"GET /readyz HTTP/1.1\r\nHost: localhost\r\n", 11 * time.Second},
+		"headers, half the body":      {"POST /sink HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc", 17 * time.Second},
+		"a request, and no other one": {"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n", 67 * time.Second},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, ways[0], &funcs{}, WithHTTP("/sink", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body)
+				})))
+				nc, err := r.lis.Dial()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer nc.Close()
+				begun := time.Now()
+				if _, err := io.WriteString(nc, test.send); err != nil {
+					t.Fatal(err)
+				}
+				_ = nc.SetReadDeadline(begun.Add(time.Hour))
+				_, _ = io.Copy(io.Discard, nc)
+				wantWithin(t, "the connection", begun, time.Second, test.most)
+				r.await("the connection's end", func() bool { return r.port.Conns().Open == 0 })
+			})
+		})
+	}
+}
+
+func TestTooManyConnections(t *testing.T) {
+	for name, limits := range map[string]Limits{"in total": {Connections: 3}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, ways[0], &funcs{}, WithLimits(limits))
+				clients := []testpb.TestServiceClient{r.client(), r.client(), r.client(), r.client()}
+				for i, c := range clients {
+					_, err := c.UnaryCall(t.Context(), &testpb.SimpleRequest{})
+					wantCode(t, err, []codes.Code{codes.OK, codes.OK, codes.OK, codes.Unavailable}[i])
+				}
+				for _, c := range clients[:3] {
+					_, err := c.UnaryCall(t.Context(), &testpb.SimpleRequest{})
+					wantCode(t, err, codes.OK)
+				}
+			})
+		})
+	}
+}
+
+// More streams than a connection may have wait their turn, and are not more
+// handlers.
+func TestStreamsOfAConnection(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		h := newHeld(t)
+		var begun atomic.Int32
+		r := newRig(t, w, &funcs{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+			begun.Add(1)
+			<-h.release
+			return &testpb.SimpleResponse{}, nil
+		}})
+		client := r.client()
+		_, err := testpb.NewTestServiceClient(r.dial()).EmptyCall(t.Context(), &testpb.Empty{})
+		wantCode(t, err, codes.OK)
+		var calls []<-chan error
+		for range 400 {
+			calls = append(calls, goUnary(t.Context(), client, &testpb.SimpleRequest{}))
+		}
+		synctest.Wait()
+		wantEqual(t, "handlers at once", begun.Load(), 250)
+		h.let()
+		for _, c := range calls {
+			wantCode(t, receives(t, "a call", c), codes.OK)
+		}
+	})
 }

@@ -119,12 +119,12 @@ type stubborn struct{ echo }
 func (s stubborn) Echo(ctx context.Context, req *echov1.EchoRequest) (*echov1.EchoResponse, error) {
 	switch req.GetMessage() {
 	case "stuck":
-		slog.Info("stuck now")
+		fmt.Fprintln(os.Stderr, "stuck now")
 		select {}
 	case "work":
 		easyops.Go(ctx, func(context.Context) { select {} })
 	case "slow":
-		slog.Info("slow now")
+		fmt.Fprintln(os.Stderr, "slow now")
 		<-easyops.Draining(ctx)
 	}
 	return s.echo.Echo(ctx, req)
@@ -331,7 +331,7 @@ func TestStartTrapsNothing(t *testing.T) {
 // TestRun returns instead of exiting.
 func TestRun(t *testing.T) {
 	want := errors.New("no start")
-	if err := easyops.Run(nil, want); err != want {
+	if err := easyops.Run(nil, want); !errors.Is(err, want) {
 		t.Errorf("Run with an error: %v", err)
 	}
 	s := serveEcho(t, echo{}, easyops.WithOnReady(func(s *easyops.Server) { go s.Shutdown(context.Background()) }))

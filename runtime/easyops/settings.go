@@ -43,6 +43,7 @@ var settings = []setting{
 	{name: "owner", usage: "`ID` of the developer whose personal instance this is", set: text(func(c *config) *string { return &c.owner })},
 	{name: "status-addr", usage: "`host:port` of the status pages (the gRPC port)", set: text(func(c *config) *string { return &c.statusAddr })},
 	{name: "metrics", usage: "`who` may read the metrics: operators, authenticated or everyone (operators)", set: (*config).setMetrics},
+	{name: "message-sizes", usage: "measure the sizes of messages, which costs each call a little", isBool: true, set: truth(func(c *config) *bool { return &c.messageSizes })},
 	{name: "drain-delay", usage: "`time` to go on serving once told to stop (0 standalone, 2s otherwise)", set: duration(func(c *config) *time.Duration { return &c.drainDelay })},
 	{name: "stream-grace", usage: "`time` that streams have to end once told to (5s)", set: duration(func(c *config) *time.Duration { return &c.streamGrace })},
 	{name: "shutdown-timeout", usage: "`time` for a shutdown as a whole (25s)", set: duration(func(c *config) *time.Duration { return &c.shutdownTimeout })},

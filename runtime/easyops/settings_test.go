@@ -36,6 +36,7 @@ var samples = map[string]struct {
 	"stream-grace":     {WithStreamGrace(time.Minute), "1m", "2m", "3m"},
 	"shutdown-timeout": {WithShutdownTimeout(time.Hour), "1h", "2h", "3h"},
 	"heap-dump":        {WithHeapDump(), "true", "false", "true"},
+	"mixed-http2":      {WithMixedHTTP2(), "true", "false", "true"},
 	"log-level":        {WithLogLevel(slog.LevelDebug), "debug", "warn", "error"},
 }
 
@@ -151,7 +152,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 func TestWrongSettings(t *testing.T) {
 	wrong := map[string]string{
 		"auth": "jwks", "tags": "zone", "metrics": "all", "drain-delay": "soon", "stream-grace": "-1s",
-		"shutdown-timeout": "25", "heap-dump": "perhaps", "log-level": "loud",
+		"shutdown-timeout": "25", "heap-dump": "perhaps", "mixed-http2": "2", "log-level": "loud",
 	}
 	fs, n := newFlags(t), 0
 	for i, s := range settings {

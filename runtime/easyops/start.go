@@ -340,6 +340,13 @@ func (s *Server) newGRPC() (err error) {
 		opts = append(opts, grpc.StreamInterceptor(s.interceptStream))
 	}
 	opts = append(opts, s.cfg.grpcOptions...)
+	if s.cfg.messageSizes {
+		sizes, err := s.metrics.Sizes()
+		if err != nil {
+			return err
+		}
+		opts = append(opts, grpc.StatsHandler(sizes))
+	}
 	opts = append(opts, grpc.Creds(s.port.Credentials()), grpc.WaitForHandlers(false))
 	s.grpc = grpc.NewServer(opts...)
 	s.grpcHTTP = grpc.NewServer(append(opts, grpc.NumStreamWorkers(0))...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -749,4 +750,36 @@ func TestGoOutsideOfACallRecovers(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v: the process ended by the panic:\n%.300s", err, out)
 	}
+}
+
+// A stop may come at any moment. Calls end well or are told that the server is
+// not there; nothing else happens to them.
+func TestStopAtAnyMoment(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		for range 30 {
+			r := newRig(t, w, &funcs{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+				time.Sleep(rand.N(2 * time.Millisecond))
+				return &testpb.SimpleResponse{}, nil
+			}})
+			client := r.client()
+			var callers sync.WaitGroup
+			for range 10 {
+				callers.Go(func() {
+					for range 5 {
+						_, err := client.UnaryCall(context.Background(), &testpb.SimpleRequest{})
+						if c := status.Code(err); c != codes.OK && c != codes.Unavailable {
+							t.Errorf("a call: %v", err)
+						}
+					}
+				})
+			}
+			time.Sleep(rand.N(6 * time.Millisecond))
+			if err := r.Shutdown(context.Background()); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			callers.Wait()
+			wantEqual(t, "calls in flight", r.calls.n.Load(), 0)
+			wantEqual(t, "connections", r.port.Conns().Open, 0)
+		}
+	})
 }

@@ -115,7 +115,7 @@ func TestExposed(t *testing.T) {
 			})
 		}
 	}
-	lis, err := net.Listen("tcp", ":0")
+	lis, err := net.Listen("tcp", ":0") //nolint:gosec // G102: the case that is tested
 	if err != nil {
 		t.Fatal(err)
 	}

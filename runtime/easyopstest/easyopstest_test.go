@@ -135,7 +135,7 @@ func (f *failing) Fatal(args ...any) {
 // run runs what ought to fail, with its cleanup.
 func (f *failing) run(test func()) {
 	defer func() {
-		if p := recover(); p != nil && p != errFatal {
+		if p := recover(); p != nil && p != any(errFatal) {
 			panic(p)
 		}
 		for i := len(f.cleanups) - 1; i >= 0; i-- {

@@ -49,3 +49,11 @@ func (m *Method) observer(code codes.Code) *observer {
 	m.byCode[code].Store(o)
 	return o
 }
+
+// nameOf is the value of the label grpc_status for a code.
+func nameOf(code codes.Code) string {
+	if int(code) >= len(statusNames) {
+		code = codes.Unknown
+	}
+	return statusNames[code]
+}

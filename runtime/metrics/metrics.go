@@ -98,8 +98,8 @@ func (s *Set) Method(name string) *Method {
 // the one label value "other".
 func (s *Set) Other() *Method { return s.other }
 
-// Panic counts one recovered panic. where is one of few fixed words: "unary",
-// "stream", "http", "callback".
+// Panic counts one recovered panic. where is one of few fixed words: "call",
+// "http", "callback".
 func (s *Set) Panic(where string) { s.panics.WithLabelValues(where).Inc() }
 
 // GaugeFunc adds a gauge whose value f gives at each scrape. f must not block

@@ -101,7 +101,7 @@ func openCollect(t *testing.T, s *serve.Server) grpc.ClientStreamingClient[echov
 	if err := call.Send(&echov1.CollectRequest{Message: "early"}); err != nil {
 		t.Fatal(err)
 	}
-	begun := regexp.MustCompile(`(?m)^grpc_server_call_started\w*\{[^}]*Collect[^}]*\} 1$`)
+	begun := regexp.MustCompile("(?m)^" + collectBegun + "$")
 	var metrics string
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if _, metrics = do(t, http.MethodGet, "http://"+s.Addr+"/metrics", nil); begun.MatchString(metrics) {
