@@ -47,7 +47,7 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 }
 
 func (a *accessLog) allow(second int64) bool {
-	if old := a.second.Load(); old != second && a.second.CompareAndSwap(old, second) {
+	if old := a.second.Load(); second > old && a.second.CompareAndSwap(old, second) {
 		a.lines.Store(0)
 	}
 	return a.lines.Add(1) <= linesPerSecond

@@ -1,7 +1,6 @@
 package easyops
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,15 +8,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,14 +21,10 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	plaintext "google.golang.org/grpc/credentials/insecure"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
-	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 )
 
@@ -156,7 +148,8 @@ func (c memConn) RemoteAddr() net.Addr { return c.remote }
 
 type memAddr string
 
-func (memAddr) Network() string  { return "bufconn" }
+func (memAddr) Network() string { return "bufconn" }
+
 func (a memAddr) String() string { return string(a) }
 
 // newRig starts a server of the test service that ends with the test, orderly
@@ -283,99 +276,6 @@ func hasLabels(m *dto.Metric, pairs []string) bool {
 	return true
 }
 
-// logBook keeps what is logged.
-type logBook struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBook) logger() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-// entry is a line of the log. Values that it does not have are empty.
-type entry map[string]any
-
-func (e entry) text(key string) string {
-	s, _ := e[key].(string)
-	return s
-}
-
-// lines returns the log's lines with the message, all for an empty one.
-func (b *logBook) lines(msg string) (found []entry) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for line := range strings.Lines(b.buf.String()) {
-		var e entry
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			panic(err)
-		}
-		if msg == "" || e["msg"] == msg {
-			found = append(found, e)
-		}
-	}
-	return found
-}
-
-// one returns the only line with the message.
-func (b *logBook) one(t testing.TB, msg string) entry {
-	t.Helper()
-	found := b.lines(msg)
-	if len(found) != 1 {
-		t.Fatalf("log has %d lines %q, want 1: %v", len(found), msg, found)
-	}
-	return found[0]
-}
-
-// order returns the messages of the log in order, of those that are asked for.
-func (b *logBook) order(messages ...string) (got []string) {
-	for _, e := range b.lines("") {
-		if slices.Contains(messages, e.text("msg")) {
-			got = append(got, e.text("msg"))
-		}
-	}
-	return got
-}
-
-func wantCode(t testing.TB, err error, want codes.Code) {
-	t.Helper()
-	if got := status.Code(err); got != want {
-		t.Fatalf("code %v, want %v: %v", got, want, err)
-	}
-}
-
-func wantEqual[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
-	if got != want {
-		t.Errorf("%s: %v, want %v", what, got, want)
-	}
-}
-
-// wantWithin checks how long something took, in the bubble's time.
-func wantWithin(t testing.TB, what string, since time.Time, least, most time.Duration) {
-	t.Helper()
-	if d := time.Since(since); d < least || d > most {
-		t.Errorf("%s took %v, want %v to %v", what, d, least, most)
-	}
-}
-
-// receives waits for a channel, for a time that nothing in these tests takes.
-func receives[T any](t testing.TB, what string, ch <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-ch:
-	case <-time.After(time.Hour):
-		t.Fatalf("%s: nothing came", what)
-	}
-	return v
-}
-
 // testCert is a certificate that is valid at any time a bubble knows.
 var testCert = sync.OnceValue(func() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -404,105 +304,14 @@ func clientTLS(protocols ...string) *tls.Config {
 	return &tls.Config{RootCAs: pool, ServerName: "server.test", NextProtos: protocols, MinVersion: tls.VersionTLS12}
 }
 
-// rawConn is a client that writes HTTP/2 frames one by one.
-type rawConn struct {
-	t testing.TB
-	net.Conn
-	*http2.Framer
-	hpack bytes.Buffer
-	enc   *hpack.Encoder
-	ended map[uint32]*status.Status // of the streams that nobody has asked about yet
-}
-
-// raw opens a connection and exchanges SETTINGS.
-func (r *rig) raw() *rawConn {
+// await waits for what happens soon, in the bubble's time.
+func (r *rig) await(what string, ok func() bool) {
 	r.t.Helper()
-	nc, err := r.lis.Dial()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if r.way.viaH2 {
-		nc = tls.Client(nc, clientTLS("h2", "http/1.1"))
-	}
-	r.t.Cleanup(func() { _ = nc.Close() })
-	c := &rawConn{t: r.t, Conn: nc, Framer: http2.NewFramer(nc, nc), ended: map[uint32]*status.Status{}}
-	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	c.enc = hpack.NewEncoder(&c.hpack)
-	_, err = io.WriteString(nc, http2.ClientPreface)
-	c.must(err)
-	c.must(c.WriteSettings())
-	return c
-}
-
-func (c *rawConn) must(err error) {
-	c.t.Helper()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-// headers begins a call of the path, and sends nothing else.
-func (c *rawConn) headers(stream uint32, path string) {
-	c.t.Helper()
-	c.must(c.tryHeaders(stream, path))
-}
-
-func (c *rawConn) tryHeaders(stream uint32, path string) error {
-	c.hpack.Reset()
-	for _, f := range []hpack.HeaderField{
-		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: path},
-		{Name: ":authority", Value: "server.test"}, {Name: "te", Value: "trailers"}, {Name: "content-type", Value: "application/grpc"},
-	} {
-		if err := c.enc.WriteField(f); err != nil {
-			return err
+	for range 1000 {
+		if ok() {
+			return
 		}
+		time.Sleep(time.Millisecond)
 	}
-	return c.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.hpack.Bytes(), EndHeaders: true})
-}
-
-// message sends an empty message, as the last one of the stream or not.
-func (c *rawConn) message(stream uint32, last bool) {
-	c.t.Helper()
-	c.must(c.WriteData(stream, last, []byte{0, 0, 0, 0, 0}))
-}
-
-// status reads until the stream has its status. It fails the test when the
-// server falls silent for longer than the limit.
-func (c *rawConn) status(stream uint32, limit time.Duration) *status.Status {
-	c.t.Helper()
-	c.must(c.SetReadDeadline(time.Now().Add(limit)))
-	for c.ended[stream] == nil {
-		f, err := c.ReadFrame()
-		if err != nil {
-			c.t.Fatalf("no status within %v: %v", limit, err)
-		}
-		switch f := f.(type) {
-		case *http2.SettingsFrame:
-			if !f.IsAck() {
-				c.must(c.WriteSettingsAck())
-			}
-		case *http2.MetaHeadersFrame:
-			if st := grpcStatus(f); st != nil {
-				c.ended[f.StreamID] = st
-			}
-		}
-	}
-	return c.ended[stream]
-}
-
-func grpcStatus(f *http2.MetaHeadersFrame) *status.Status {
-	code, msg := "", ""
-	for _, h := range f.RegularFields() {
-		switch h.Name {
-		case "grpc-status":
-			code = h.Value
-		case "grpc-message":
-			msg = h.Value
-		}
-	}
-	if code == "" {
-		return nil
-	}
-	n, _ := new(big.Int).SetString(code, 10)
-	return status.New(codes.Code(n.Int64()), msg) // #nosec G115 -- of our own server
+	r.t.Fatalf("%s: waited for a second", what)
 }

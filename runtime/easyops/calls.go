@@ -145,11 +145,11 @@ func (cs *calls) notice(c *call, now time.Time) {
 	}
 }
 
-// endStreams ends the streams of the methods for which which returns true.
-func (cs *calls) endStreams(which func(*method) bool) {
+// end ends the calls of the methods for which which returns true.
+func (cs *calls) end(which func(*method) bool) {
 	var left []*call
 	cs.each(func(c *call) {
-		if !c.aborted && c.method.stream && which(c.method) {
+		if !c.aborted && which(c.method) {
 			c.aborted = true
 			left = append(left, c)
 		}

@@ -130,6 +130,14 @@ func (c *config) try(option, value string, set func(string) error) {
 	}
 }
 
+// present reports an option that was given a nil function.
+func (c *config) present(option string, ok bool) bool {
+	if !ok {
+		c.fault(fmt.Errorf("%s: the function is nil", option))
+	}
+	return ok
+}
+
 func (c *config) notNegative(option string, d time.Duration) time.Duration {
 	if d < 0 {
 		c.fault(fmt.Errorf("%s(%v): a duration cannot be negative", option, d))

@@ -3,11 +3,8 @@ package easyops
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,80 +16,6 @@ import (
 
 	"github.com/go-easyops/easyops/runtime/registry"
 )
-
-// ledger is a registry in memory that notes what it is told.
-type ledger struct {
-	mu    sync.Mutex
-	notes []string
-	note  func(string) // also called for each note; may be nil
-	hang  atomic.Bool  // answers nothing
-}
-
-// ledgers are the registries that URLs of the scheme "ledger" name.
-var ledgers sync.Map
-
-func init() {
-	registry.RegisterDriver("ledger", func(url string, _ *slog.Logger) (registry.Registry, error) {
-		l, ok := ledgers.Load(url)
-		if !ok {
-			return nil, fmt.Errorf("no ledger %q", url)
-		}
-		return l.(*ledger), nil
-	})
-}
-
-// newLedger returns a registry and the option that names it.
-func newLedger(t *testing.T) (*ledger, ServerOption) {
-	url := "ledger:" + registry.NewID()
-	l := &ledger{}
-	ledgers.Store(url, l)
-	t.Cleanup(func() { ledgers.Delete(url) })
-	return l, WithRegistry(url)
-}
-
-func (l *ledger) add(ctx context.Context, what string) error {
-	if l.hang.Load() {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	l.mu.Lock()
-	l.notes = append(l.notes, what)
-	l.mu.Unlock()
-	if l.note != nil {
-		l.note(what)
-	}
-	return nil
-}
-
-func (l *ledger) past() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Join(l.notes, " ")
-}
-
-func (l *ledger) Register(ctx context.Context, list []registry.Instance) (registry.Lease, error) {
-	if err := l.add(ctx, string(list[0].Health)); err != nil {
-		return nil, err
-	}
-	return &ledgerLease{l, make(chan struct{})}, nil
-}
-
-func (l *ledger) Watch(ctx context.Context, _ string, _ func([]registry.Instance, error)) {
-	<-ctx.Done()
-}
-func (l *ledger) Close() error   { return nil }
-func (l *ledger) String() string { return "ledger" }
-
-type ledgerLease struct {
-	l    *ledger
-	lost chan struct{}
-}
-
-func (e *ledgerLease) Update(ctx context.Context, list []registry.Instance) error {
-	return e.l.add(ctx, string(list[0].Health))
-}
-func (e *ledgerLease) Lost() <-chan struct{}           { return e.lost }
-func (e *ledgerLease) Close(ctx context.Context) error { return e.l.add(ctx, "gone") }
 
 // serving asks gRPC health about a service.
 func (r *rig) serving(service string) healthpb.HealthCheckResponse_ServingStatus {
@@ -342,96 +265,6 @@ func TestStoppingIsFinal(t *testing.T) {
 		}
 		wantEqual(t, "registry", l.past(), "READY STOPPING gone")
 		wantEqual(t, "state", r.stateNow(), registry.Stopping)
-	})
-}
-
-// The order of a stop as others see it: our state, gRPC health, the registry,
-// then no more calls, then the functions of the program's.
-func TestOrderOfAStopAsSeen(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		var mu sync.Mutex
-		var order []string
-		note := func(what string) {
-			mu.Lock()
-			defer mu.Unlock()
-			order = append(order, what)
-		}
-		l, opt := newLedger(t)
-		var r *rig
-		l.note = func(what string) {
-			if what == "STOPPING" {
-				note(fmt.Sprintf("registry %s with state %s and health %v", what, r.stateNow(), r.serving("")))
-			} else if what == "gone" {
-				_, err := r.lis.Dial()
-				note(fmt.Sprintf("registry gone, listener closed %v", err != nil))
-			}
-		}
-		r = newRig(t, ways[0], &funcs{down: func(_ *testpb.StreamingOutputCallRequest, s down) error {
-			_ = s.Send(&testpb.StreamingOutputCallResponse{})
-			<-Draining(s.Context())
-			note("stream told")
-			return nil
-		}}, opt, WithDrainDelay(3*time.Second),
-			WithOnStop("first", func(context.Context) error { note("hook first"); return nil }),
-			WithOnStop("second", func(context.Context) error { note("hook second"); return nil }))
-		receives(t, "Ready", r.Ready())
-		synctest.Wait()
-		openStreams(t, r.client(), 1)
-		stopped := r.goShutdown(context.Background())
-		time.Sleep(time.Second)
-		note("still serving: " + fmt.Sprint(goUnaryErr(r)))
-		if err := receives(t, "the stop", stopped); err != nil {
-			t.Error(err)
-		}
-		want := []string{
-			"registry STOPPING with state STOPPING and health NOT_SERVING",
-			"still serving: <nil>", "stream told", "registry gone, listener closed true", "hook second", "hook first",
-		}
-		if !slices.Equal(order, want) {
-			t.Errorf("order:\n%s\nwant:\n%s", strings.Join(order, "\n"), strings.Join(want, "\n"))
-		}
-	})
-}
-
-func goUnaryErr(r *rig) error {
-	_, err := r.client().UnaryCall(r.t.Context(), &testpb.SimpleRequest{})
-	return err
-}
-
-// A registry that does not answer costs a stop one second, not more.
-func TestStopWhileTheRegistryHangs(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		l, opt := newLedger(t)
-		r := newRig(t, ways[0], &funcs{}, opt, WithShutdownTimeout(10*time.Second))
-		receives(t, "Ready", r.Ready())
-		synctest.Wait()
-		l.hang.Store(true)
-		begun := time.Now()
-		stopped := r.goShutdown(context.Background())
-		time.Sleep(listStopping + 100*time.Millisecond)
-		wantEqual(t, "draining", len(r.log.lines("draining")), 1)
-		if err := receives(t, "the stop", stopped); err != nil {
-			t.Errorf("Wait: %v", err)
-		}
-		wantWithin(t, "the stop", begun, listStopping, 10*time.Second)
-	})
-}
-
-// A server whose registry never answered stops as fast as any.
-func TestStopBeforeItWasRegistered(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		l, opt := newLedger(t)
-		l.hang.Store(true)
-		r := newRig(t, ways[0], &funcs{}, opt)
-		receives(t, "Ready", r.Ready())
-		_, err := r.client().UnaryCall(t.Context(), &testpb.SimpleRequest{})
-		wantCode(t, err, codes.OK)
-		begun := time.Now()
-		if err := r.Shutdown(t.Context()); err != nil {
-			t.Errorf("Wait: %v", err)
-		}
-		wantWithin(t, "the stop", begun, 0, 2*time.Second)
-		wantEqual(t, "registry", l.past(), "")
 	})
 }
 

@@ -2,12 +2,10 @@ package easyops
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,153 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding/gzip"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
-	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/descriptorpb"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/emptypb"
-
-	easyopsv1 "github.com/go-easyops/easyops/proto/easyops/v1"
 )
-
-// ruledService has methods with rules in its descriptor: Quick has a timeout of
-// two seconds, QuickStream too, Free is for everyone, Plain says nothing.
-const ruledService = "easyops.limits.test.Ruled"
-
-var registerRuled = sync.OnceFunc(func() {
-	method := func(name string, stream bool, rules *easyopsv1.MethodRules) *descriptorpb.MethodDescriptorProto {
-		m := &descriptorpb.MethodDescriptorProto{
-			Name: &name, InputType: proto.String(".google.protobuf.Empty"), OutputType: proto.String(".google.protobuf.Empty"),
-			ServerStreaming: &stream, Options: &descriptorpb.MethodOptions{},
-		}
-		if rules != nil {
-			proto.SetExtension(m.Options, easyopsv1.E_Method, rules)
-		}
-		return m
-	}
-	quick := &easyopsv1.MethodRules{Timeout: durationpb.New(2 * time.Second)}
-	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
-		Name: proto.String("easyops/limits_test.proto"), Package: proto.String("easyops.limits.test"), Syntax: proto.String("proto3"),
-		Dependency: []string{"google/protobuf/empty.proto"},
-		Service: []*descriptorpb.ServiceDescriptorProto{{
-			Name: proto.String("Ruled"),
-			Method: []*descriptorpb.MethodDescriptorProto{
-				method("Quick", false, quick), method("QuickStream", true, quick), method("Plain", false, nil),
-				method("Free", false, &easyopsv1.MethodRules{Access: &easyopsv1.Access{Allow: easyopsv1.Allow_EVERYONE}}),
-			},
-		}},
-	}, protoregistry.GlobalFiles)
-	if err == nil {
-		err = protoregistry.GlobalFiles.RegisterFile(file)
-	}
-	if err != nil {
-		panic(err)
-	}
-})
-
-// ruled binds a function to all methods of the ruled service.
-func ruled(f func(ctx context.Context) error) Service {
-	registerRuled()
-	unary := func(name string) grpc.MethodDesc {
-		return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-			if err := decode(&emptypb.Empty{}); err != nil {
-				return nil, err
-			}
-			return &emptypb.Empty{}, f(ctx)
-		}}
-	}
-	desc := &grpc.ServiceDesc{
-		ServiceName: ruledService,
-		HandlerType: (*any)(nil),
-		Methods:     []grpc.MethodDesc{unary("Quick"), unary("Plain"), unary("Free")},
-		Streams: []grpc.StreamDesc{{StreamName: "QuickStream", ServerStreams: true, Handler: func(_ any, s grpc.ServerStream) error {
-			return f(s.Context())
-		}}},
-	}
-	return Bind(func(r grpc.ServiceRegistrar, impl any) { r.RegisterService(desc, impl) }, any(struct{}{}), nil)
-}
-
-func newRuledRig(t *testing.T, w way, f func(context.Context) error, opts ...ServerOption) *rig {
-	t.Helper()
-	return newRigOf(t, w, []Service{ruled(f)}, opts...)
-}
-
-func TestMethodTimeout(t *testing.T) {
-	const longer, shorter = 10 * time.Second, time.Second
-	tests := []struct {
-		name, method string
-		client       time.Duration // 0: none
-		want         time.Duration
-	}{
-		{"no deadline", "Quick", 0, 2 * time.Second},
-		{"a longer one", "Quick", longer, 2 * time.Second},
-		{"a shorter one", "Quick", shorter, shorter},
-		{"stream without", "QuickStream", 0, 2 * time.Second},
-		{"stream with a longer one", "QuickStream", longer, 2 * time.Second},
-		{"stream with a shorter one", "QuickStream", shorter, shorter},
-		{"a method without a timeout", "Plain", longer, longer},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			eachWay(t, func(t *testing.T, w way) {
-				took := make(chan time.Duration, 1)
-				r := newRuledRig(t, w, func(ctx context.Context) error {
-					begun := time.Now()
-					<-ctx.Done()
-					took <- time.Since(begun)
-					return ctx.Err()
-				})
-				ctx := t.Context()
-				if test.client > 0 {
-					var cancel context.CancelFunc
-					ctx, cancel = context.WithTimeout(ctx, test.client)
-					defer cancel()
-				}
-				begun := time.Now()
-				wantCode(t, r.callRuled(ctx, test.method), codes.DeadlineExceeded)
-				wantWithin(t, "the call", begun, test.want-100*time.Millisecond, test.want+100*time.Millisecond)
-				if d := receives(t, "the handler's end", took); d < test.want-100*time.Millisecond || d > test.want+100*time.Millisecond {
-					t.Errorf("the handler's context ended after %v, want %v", d, test.want)
-				}
-			})
-		})
-	}
-}
-
-// callRuled calls a method of the ruled service.
-func (r *rig) callRuled(ctx context.Context, method string) error {
-	conn, full := r.dial(), "/"+ruledService+"/"+method
-	if method != "QuickStream" {
-		return conn.Invoke(ctx, full, &emptypb.Empty{}, &emptypb.Empty{})
-	}
-	s, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, full)
-	if err != nil {
-		return err
-	}
-	if err := s.SendMsg(&emptypb.Empty{}); err != nil {
-		return err
-	}
-	if err := s.CloseSend(); err != nil {
-		return err
-	}
-	return s.RecvMsg(&emptypb.Empty{})
-}
-
-// The rules of the descriptor decide, also for a service that was not generated.
-func TestRulesOfDescriptors(t *testing.T) {
-	eachWay(t, func(t *testing.T, w way) {
-		r := newRuledRig(t, w, func(context.Context) error { return nil }).exposed()
-		for method, want := range map[string]codes.Code{
-			"Free": codes.OK, "Plain": codes.Unauthenticated, "Quick": codes.Unauthenticated, "QuickStream": codes.Unauthenticated,
-		} {
-			if got := status.Code(r.callRuled(t.Context(), method)); got != want {
-				t.Errorf("%s: %v, want %v", method, got, want)
-			}
-		}
-	})
-}
 
 func TestTooManyCalls(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
@@ -239,6 +91,8 @@ func TestRequestThatNeverArrives(t *testing.T) {
 			t.Errorf("%d goroutines before, %d after", before, after)
 		}
 		wantEqual(t, "in flight", r.calls.n.Load(), 0)
+		// What is counted is what the client was told.
+		wantEqual(t, "DEADLINE_EXCEEDED", r.sample("grpc_server_call_duration_seconds", "grpc_status", "DEADLINE_EXCEEDED"), n)
 	})
 }
 
@@ -273,151 +127,6 @@ func TestSilentStreamIsNotEnded(t *testing.T) {
 		_, err = s.CloseAndRecv()
 		wantCode(t, err, codes.OK)
 	})
-}
-
-// A connection that begins calls only to cancel them is closed; others are not.
-func TestRapidReset(t *testing.T) {
-	eachWay(t, func(t *testing.T, w way) {
-		var peak, now atomic.Int64
-		r := newRig(t, w, &funcs{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
-			n := now.Add(1)
-			for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
-			}
-			defer now.Add(-1)
-			if ctx.Err() == nil {
-				<-ctx.Done()
-			}
-			return nil, ctx.Err()
-		}, down: func(*testpb.StreamingOutputCallRequest, down) error { return nil }}, WithLimits(Limits{Resets: 200}))
-		good := r.client()
-		c := r.raw()
-		go func() { // what the server sends must be read
-			for {
-				if _, err := c.ReadFrame(); err != nil {
-					return
-				}
-			}
-		}()
-		resets := 0
-		for ; resets < 20_000; resets++ {
-			id := uint32(2*resets + 1)
-			if err := c.tryReset(id); err != nil {
-				break
-			}
-			if resets%50 == 0 {
-				s, err := good.StreamingOutputCall(t.Context(), &testpb.StreamingOutputCallRequest{})
-				wantCode(t, err, codes.OK)
-				if _, err = s.Recv(); status.Code(err) != codes.Unknown { // io.EOF
-					t.Fatalf("the good client: %v", err)
-				}
-			}
-		}
-		if resets >= 5000 {
-			t.Errorf("the connection was open after %d resets", resets)
-		}
-		if peak.Load() > 260 {
-			t.Errorf("%d handlers at once", peak.Load())
-		}
-		if w.viaH2 {
-			return // net/http may have closed the connection before us
-		}
-		r.log.one(t, "connection closed: it cancels most of its calls")
-	})
-}
-
-// tryReset begins a call and cancels it.
-func (c *rawConn) tryReset(id uint32) error {
-	if err := c.tryHeaders(id, "/"+unaryMethod); err != nil {
-		return err
-	}
-	if err := c.WriteData(id, true, []byte{0, 0, 0, 0, 0}); err != nil {
-		return err
-	}
-	return c.WriteRSTStream(id, http2.ErrCodeCancel)
-}
-
-// A client that cancels many calls, but lets more end, is an ordinary one.
-func TestOrdinaryCancelsAreNotReset(t *testing.T) {
-	eachWay(t, func(t *testing.T, w way) {
-		r := newRig(t, w, &funcs{unary: func(ctx context.Context, in *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
-			if in.GetPayload() != nil {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			return &testpb.SimpleResponse{}, nil
-		}}, WithLimits(Limits{Resets: 50}))
-		client := r.client()
-		for i := range 500 {
-			_, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{})
-			wantCode(t, err, codes.OK)
-			if i%2 == 0 {
-				continue
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(time.Millisecond, cancel)
-			_, err = client.UnaryCall(ctx, toHold)
-			wantCode(t, err, codes.Canceled)
-		}
-		wantEqual(t, "connections closed", len(r.log.lines("connection closed: it cancels most of its calls")), 0)
-	})
-}
-
-// The end of a method's own timer is not a cancellation by the client.
-func TestCallsWithATimeoutAreNotResets(t *testing.T) {
-	eachWay(t, func(t *testing.T, w way) {
-		r := newRuledRig(t, w, func(context.Context) error { return nil }, WithLimits(Limits{Resets: 50}))
-		conn := r.dial()
-		for range 500 {
-			err := conn.Invoke(t.Context(), "/"+ruledService+"/Quick", &emptypb.Empty{}, &emptypb.Empty{})
-			wantCode(t, err, codes.OK)
-		}
-		wantEqual(t, "connections closed", len(r.log.lines("connection closed: it cancels most of its calls")), 0)
-	})
-}
-
-// Calls whose deadline passes are not resets: to close their connection would
-// make a slow server a broken one.
-func TestDeadlinesAreNotResets(t *testing.T) {
-	eachWay(t, func(t *testing.T, w way) {
-		r := newRig(t, w, &funcs{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}}, WithLimits(Limits{Resets: 50}))
-		client := r.client()
-		for range 300 {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			_, err := client.UnaryCall(ctx, &testpb.SimpleRequest{})
-			cancel()
-			wantCode(t, err, codes.DeadlineExceeded)
-		}
-		wantEqual(t, "connections closed", len(r.log.lines("connection closed: it cancels most of its calls")), 0)
-	})
-}
-
-func TestResetWindow(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	r := newResets(3, func(string) {})
-	count := func(remote string, cancelled bool, n int) (closed bool) {
-		for range n {
-			closed = r.count(remote, cancelled, now)
-		}
-		return closed
-	}
-	wantEqual(t, "three cancels", count("a", true, 3), false)
-	wantEqual(t, "the fourth", count("a", true, 1), true)
-	wantEqual(t, "of another connection", count("b", true, 1), false)
-	now = now.Add(resetWindow + time.Second)
-	wantEqual(t, "the window is over", count("a", true, 3), false)
-	count("c", true, 2)
-	count("c", false, 10)
-	wantEqual(t, "fewer than were let end", count("c", true, 7), false)
-	now = now.Add(resetWindow + time.Second)
-	count("d", true, 1)
-	wantEqual(t, "connections that are looked at", len(r.conns), 1)
-	for i := range 10_000 {
-		count(fmt.Sprint(i), false, 1)
-	}
-	wantEqual(t, "connections that never cancelled", len(r.conns), 1)
 }
 
 // Who ignores the end of its call is named once, and counted for as long as it

@@ -2,29 +2,22 @@ package easyops_test
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 	"github.com/go-easyops/easyops/runtime/easyops"
-	"github.com/go-easyops/easyops/runtime/easyopstest"
-	"github.com/go-easyops/easyops/runtime/registry"
 )
 
 func listen(t *testing.T) net.Listener {
@@ -298,73 +291,25 @@ func TestWhatTheRegistryRefuses(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeft: a start that failed leaves what it was given as it was.
-func TestNothingIsLeft(t *testing.T) {
-	r := &watched{}
-	url := r.open()
-	metrics := prometheus.NewRegistry()
-	taken := listen(t)
-	for _, opt := range []easyops.ServerOption{
-		easyops.WithMetricsAccess("nobody"),
-		easyops.WithAddr(taken.Addr().String()),
-		easyops.WithStatusAddr(taken.Addr().String()),
-		easyops.WithGRPC(grpc.StreamInterceptor(nil), grpc.StreamInterceptor(nil)),
-		easyops.WithTLSFiles("/missing/cert", "/missing/key", ""),
-	} {
-		startFault(t, echoService(), easyops.WithRegistry(url), easyops.WithPrometheus(metrics), opt)
-	}
-	if conn, err := easyops.Dial("echo.v1.EchoService", apart(easyops.WithRegistry(url), easyops.WithTLSFiles("", "", "/missing/ca"))); err == nil {
-		conn.Close()
-		t.Error("dialled with authorities that are not there")
-	}
-	if open := r.opened.Load() - r.closed.Load(); open != 0 {
-		t.Errorf("%d of %d registries were left open", open, r.opened.Load())
-	}
-	easyopstest.Start(t, echoService(), easyops.WithPrometheus(metrics))
+// TestPorts: addresses that cannot be are found with everything else.
+func TestPorts(t *testing.T) {
+	err := startFault(t, echoService(), easyops.WithAddr("127.0.0.1:99999"), easyops.WithStatusAddr("127.0.0.1:none"))
+	mustContain(t, err.Error(), "127.0.0.1:99999", "-easyops.addr", "127.0.0.1:none", "-easyops.status-addr")
 }
 
-// TestListenerIsClosed: the server closes the listener that it is given, after
-// a start that failed too.
-func TestListenerIsClosed(t *testing.T) {
-	lis := listen(t)
-	startFault(t, echoService(), easyops.WithListener(lis), easyops.WithAuth("mtls"))
-	lis.(*net.TCPListener).SetDeadline(time.Now()) // fails where it is closed
-	if conn, err := lis.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("accepted %v, %v", conn, err)
-	}
-}
-
-// TestSharedPrometheus: two servers cannot count in one registry at a time.
-func TestSharedPrometheus(t *testing.T) {
-	r := prometheus.NewRegistry()
-	first := startEcho(t, easyops.WithPrometheus(r))
-	err := startFault(t, echoService(), easyops.WithPrometheus(r))
-	mustContain(t, err.Error(), "WithPrometheus", "registry of its own")
-	say(t, dialEcho(t, first.Client()), "hi")
-	if n := started(t, r, "echo.v1.EchoService/Echo"); n != 1 {
-		t.Errorf("%v calls were counted in the given registry", n)
-	}
-	if err := first.Shutdown(t.Context()); err != nil {
+// TestSameAddressTwice: no other process is to blame.
+func TestSameAddressTwice(t *testing.T) {
+	err := startFault(t, echoService(), easyops.WithAddr("127.0.0.1:4100"), easyops.WithStatusAddr("127.0.0.1:4100"))
+	mustContain(t, err.Error(), "127.0.0.1:4100", "-easyops.addr", "-easyops.status-addr")
+	if strings.Contains(err.Error(), "another process") {
 		t.Error(err)
 	}
-	startEcho(t, easyops.WithPrometheus(r))
 }
 
-// started returns how many calls of a method a registry has counted.
-func started(t *testing.T, r *prometheus.Registry, method string) (n float64) {
-	t.Helper()
-	families, err := r.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if f.GetName() == "grpc_server_call_started_total" && m.GetLabel()[0].GetValue() == method {
-				n += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return n
+// TestNilFunctions are said at the start, not when they would be called.
+func TestNilFunctions(t *testing.T) {
+	err := startFault(t, echoService(), easyops.WithCheck("db", nil), easyops.WithOnStop("db", nil), easyops.WithOnError(nil), easyops.WithOnReady(nil))
+	mustContain(t, err.Error(), `WithCheck("db")`, `WithOnStop("db")`, "WithOnError", "WithOnReady")
 }
 
 // TestStreamInterceptor: grpc-go takes one only, and the runtime's comes first.
@@ -464,115 +409,6 @@ func init() {
 		}
 		os.Stdout.WriteString(err.Error())
 	}
-}
-
-// TestUnparsedFlags: a real program that forgets flag.Parse is told, by Start
-// and by Dial; one that does not forget is served.
-func TestUnparsedFlags(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("builds a program")
-	}
-	program := build(t, `package main
-
-import (
-	"flag"
-	"fmt"
-	"os"
-
-	"google.golang.org/grpc"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-
-	"github.com/go-easyops/easyops/runtime/easyops"
-)
-
-func main() {
-	if os.Getenv("PARSE") != "" {
-		flag.Parse()
-	}
-	_, err := easyops.Dial("a.B")
-	fmt.Println("dial:", err)
-	_, err = easyops.Start([]easyops.Service{easyops.Bind(func(r grpc.ServiceRegistrar, h healthpb.HealthServer) {
-		r.RegisterService(&grpc.ServiceDesc{ServiceName: "a.B", HandlerType: (*healthpb.HealthServer)(nil)}, h)
-	}, healthpb.HealthServer(healthpb.UnimplementedHealthServer{}), nil)})
-	fmt.Println("start:", err)
-}
-`)
-	for _, test := range []struct {
-		env, arg    string
-		dial, start string
-	}{
-		{"", "-easyops.registry=none", "flag.Parse()", "flag.Parse()"},
-		{"", "-other", "<nil>", "<nil>"},
-		{"PARSE=1", "-easyops.addr=127.0.0.1:0", "<nil>", "<nil>"},
-		{"PARSE=1", "-easyops.addr=nonsense", "<nil>", "EASYOPS_ADDR"},
-	} {
-		cmd := exec.CommandContext(t.Context(), program, test.arg)
-		cmd.Env = append(os.Environ(), test.env)
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dial, start, ok := strings.Cut(string(out), "start:")
-		if !ok {
-			t.Fatalf("output %q", out)
-		}
-		mustContain(t, dial, test.dial)
-		mustContain(t, start, test.start)
-	}
-}
-
-// build builds a program that is not a test, within this module.
-func build(t *testing.T, source string) string {
-	t.Helper()
-	dir := t.TempDir()
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	main := filepath.Join(dir, "main.go")
-	// The file is laid over a place in the module, so that its go.mod holds.
-	overlay := `{"Replace": {"` + filepath.Join(root, "runtime/easyops/internal/program/main.go") + `": "` + main + `"}}`
-	for name, text := range map[string]string{main: source, filepath.Join(dir, "overlay.json"): overlay} {
-		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	program := filepath.Join(dir, "program")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", program, "-overlay", filepath.Join(dir, "overlay.json"), "./internal/program")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return program
-}
-
-// watched is a registry that is counted, under a URL of its own.
-type watched struct {
-	opened, closed, registered atomic.Int32
-}
-
-var watchedRegistries atomic.Int32
-
-func (w *watched) open() string {
-	scheme := fmt.Sprint("watched-", watchedRegistries.Add(1))
-	registry.RegisterDriver(scheme, func(string, *slog.Logger) (registry.Registry, error) {
-		w.opened.Add(1)
-		return w, nil
-	})
-	return scheme + ":"
-}
-
-func (w *watched) String() string { return "watched registry" }
-func (w *watched) Close() error   { w.closed.Add(1); return nil }
-
-func (w *watched) Register(context.Context, []registry.Instance) (registry.Lease, error) {
-	w.registered.Add(1)
-	return nil, errors.New("not written down")
-}
-
-func (w *watched) Watch(ctx context.Context, _ string, update func([]registry.Instance, error)) {
-	update(nil, nil)
-	<-ctx.Done()
 }
 
 // waitBriefly is how long something may take that ought to come at once.

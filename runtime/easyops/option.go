@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -233,26 +234,42 @@ func WithoutStatus() ServerOption {
 // WithOnReady calls f in a goroutine of its own once the server is ready.
 // Several are called one after the other.
 func WithOnReady(f func(*Server)) ServerOption {
-	return serverOption(func(c *config) { c.onReady = append(c.onReady, f) })
+	return serverOption(func(c *config) {
+		if c.present("WithOnReady", f != nil) {
+			c.onReady = append(c.onReady, f)
+		}
+	})
 }
 
 // WithOnStop calls f after the last call has ended. Several are called in
 // reverse order; the context ends with the time for the shutdown.
 func WithOnStop(name string, f func(context.Context) error) ServerOption {
-	return serverOption(func(c *config) { c.onStop = append(c.onStop, hook{name, f}) })
+	return serverOption(func(c *config) {
+		if c.present("WithOnStop("+strconv.Quote(name)+")", f != nil) {
+			c.onStop = append(c.onStop, hook{name, f})
+		}
+	})
 }
 
 // WithOnError calls f for every call that ended with an error, in the call's
 // goroutine. Method is in the form "package.Service/Method".
 func WithOnError(f func(ctx context.Context, method string, err error)) ServerOption {
-	return serverOption(func(c *config) { c.onError = append(c.onError, f) })
+	return serverOption(func(c *config) {
+		if c.present("WithOnError", f != nil) {
+			c.onError = append(c.onError, f)
+		}
+	})
 }
 
 // WithCheck makes the readiness of the server depend on f, which is called
 // every few seconds and must return before its context ends. While it returns
 // an error the server is NOT_READY.
 func WithCheck(name string, f func(context.Context) error) ServerOption {
-	return serverOption(func(c *config) { c.checks = append(c.checks, &check{hook: hook{name, f}}) })
+	return serverOption(func(c *config) {
+		if c.present("WithCheck("+strconv.Quote(name)+")", f != nil) {
+			c.checks = append(c.checks, &check{hook: hook{name, f}})
+		}
+	})
 }
 
 // WithHTTP serves an HTTP handler on the gRPC port. The pattern is one of

@@ -127,6 +127,18 @@ func TestMetricsAccess(t *testing.T) {
 	}
 }
 
+// TestMessageSizes: they are measured only where that is asked for.
+func TestMessageSizes(t *testing.T) {
+	for _, opts := range [][]easyops.ServerOption{nil, {easyops.WithMessageSizes()}} {
+		s := startEcho(t, opts...)
+		say(t, dialEcho(t, s.Client()), "hi")
+		_, metrics := get(t, local(s.Server)+"/metrics")
+		if got := strings.Contains(metrics, "_message_size_bytes"); got != (len(opts) > 0) {
+			t.Errorf("with %d options sizes are measured: %t", len(opts), got)
+		}
+	}
+}
+
 // TestOperatorOnly: on this machine a browser that was led here by another
 // site, and a proxy, are no operators.
 func TestOperatorOnly(t *testing.T) {

@@ -171,6 +171,9 @@ func (s *Server) checkAddresses() {
 	}
 	if c.statusAddr != "" && !c.noStatus {
 		check("status-addr", c.statusAddr)
+		if _, port, _ := net.SplitHostPort(c.addr); c.addr == c.statusAddr && port != "0" {
+			c.fault(fmt.Errorf("-easyops.addr and -easyops.status-addr are both %q: leave the latter out, the pages are on the gRPC port then", c.addr))
+		}
 	}
 	if c.listener != nil && !isLocal(c.listener) {
 		exposed = c.listener.Addr().String()
@@ -380,9 +383,7 @@ func (r registrar) GetServiceInfo() map[string]grpc.ServiceInfo { return r.s.grp
 // serve begins. From here on the server is stopped by [Server.stop] only.
 func (s *Server) serve() {
 	s.serving.Store(true)
-	if s.registry != nil && len(s.services) > 0 {
-		s.publisher = registry.NewPublisher(s.registry, s.log)
-	}
+	s.newPublisher()
 	s.run("port", func() error { return s.port.Serve() })
 	s.run("gRPC", func() error { return s.grpc.Serve(s.port.GRPCListener()) })
 	if s.statusHTTP != nil {
@@ -393,6 +394,18 @@ func (s *Server) serve() {
 	s.beginHealth()
 	s.onReady.start(s.callOnReady, "WithOnReady")
 	s.background.Go(s.awaitStop)
+}
+
+// newPublisher makes what lists the server, if it can be listed.
+func (s *Server) newPublisher() {
+	if s.registry == nil || len(s.services) == 0 {
+		return
+	}
+	if err := registry.ValidAddr(s.advertised()); err != nil {
+		s.log.Warn("not listed in the registry: advertise an address that clients can connect to (-easyops.advertise)", "err", err)
+		return
+	}
+	s.publisher = registry.NewPublisher(s.registry, s.log)
 }
 
 // run runs a part of the server. When it ends by itself the server stops.

@@ -95,38 +95,58 @@ func (s *Server) drain(ctx context.Context) error {
 	s.log.Info("draining", "in_flight", s.calls.n.Load())
 	close(s.draining)
 	s.port.StopAccepting()
-	var parts sync.WaitGroup
-	parts.Go(func() { s.grpc.GracefulStop() })
-	parts.Go(func() { _ = s.port.Shutdown(ctx) })
-	parts.Go(func() { s.calls.ended(ctx) }) // handlers may outlive their call
-	if s.statusHTTP != nil {
-		parts.Go(func() { _ = s.statusHTTP.Shutdown(ctx) })
-	}
-	drained := make(chan struct{})
-	go func() {
-		parts.Wait()
-		close(drained)
-	}()
-
-	s.calls.endStreams(func(m *method) bool { return m.ours })
+	drained := make(chan error, 1)
+	go func() { drained <- s.drainParts(ctx) }()
+	s.calls.end(func(m *method) bool { return m.stream && m.ours })
 	grace := time.After(s.cfg.streamGrace)
 	for {
 		select {
-		case <-drained:
-			return s.cutOff()
+		case err := <-drained:
+			return errors.Join(err, s.cutOff())
 		case <-ctx.Done():
-			return s.cutOff()
+			err := s.cutOff()
+			select {
+			case cut := <-drained:
+				return errors.Join(cut, err)
+			case <-time.After(lastWords): // a handler ignores its context; it is named
+				return err
+			}
 		case <-grace:
-			s.calls.endStreams(func(*method) bool { return true })
+			s.calls.end(func(m *method) bool { return m.stream })
 			grace = time.After(100 * time.Millisecond) // for those that began meanwhile
 		}
 	}
 }
 
-// cutOff closes every connection, and names the calls that it costs. The port
-// comes first: grpc-go waits for calls that wait for their connection.
+// drainParts drains every stack at the same time.
+func (s *Server) drainParts(ctx context.Context) error {
+	var parts sync.WaitGroup
+	parts.Go(s.grpc.GracefulStop)
+	parts.Go(func() { s.calls.ended(ctx) }) // handlers may outlive their call
+	var ofPort, ofStatus error
+	parts.Go(func() { ofPort = s.port.Shutdown(ctx) })
+	if s.statusHTTP != nil {
+		parts.Go(func() { ofStatus = s.statusHTTP.Shutdown(ctx) })
+	}
+	parts.Wait()
+	if ofPort != nil || ofStatus != nil {
+		return errors.New("HTTP requests were cut off")
+	}
+	return nil
+}
+
+// lastWords is how long a status may take to reach the client of a call that
+// is cut off.
+const lastWords = 50 * time.Millisecond
+
+// cutOff ends the calls that are left, names them, and closes every connection.
+// The port comes first: grpc-go waits for calls that wait for their connection.
 func (s *Server) cutOff() error {
 	names := s.calls.names()
+	if len(names) > 0 {
+		s.calls.end(func(*method) bool { return true })
+		time.Sleep(lastWords)
+	}
 	err := s.port.Close()
 	s.grpc.Stop()
 	s.grpcHTTP.Stop()

@@ -61,7 +61,10 @@ func errExposed(addr string) error {
 
 // onThisMachine tells whether only this machine can connect to a host:port.
 func onThisMachine(addr string) (bool, error) {
-	host, _, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
 	if err != nil {
 		return false, errors.New("not an address: write host:port, such as 127.0.0.1:4100 or :4100")
 	}

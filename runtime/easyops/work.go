@@ -2,7 +2,9 @@ package easyops
 
 import (
 	"context"
+	"log/slog"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 )
@@ -26,7 +28,7 @@ func Draining(ctx context.Context) <-chan struct{} {
 func Go(ctx context.Context, f func(context.Context)) {
 	c := callFrom(ctx)
 	if c == nil {
-		go f(context.WithoutCancel(ctx))
+		go recovering(context.WithoutCancel(ctx), f)
 		return
 	}
 	s := c.method.server
@@ -37,6 +39,16 @@ func Go(ctx context.Context, f func(context.Context)) {
 		defer stop()
 		_ = s.guard(own, "Go in "+c.method.name, func() { f(own) })
 	}, "Go in "+c.method.name)
+}
+
+// recovering is Go where there is no server, as in a test of a handler.
+func recovering(ctx context.Context, f func(context.Context)) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.ErrorContext(ctx, "panic", "in", "Go", "err", p, "stack", string(debug.Stack())) //nolint:sloglint // there is no server whose logger could be used
+		}
+	}()
+	f(ctx)
 }
 
 // work is the goroutines that run code of the user's beside calls.

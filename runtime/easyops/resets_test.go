@@ -1,0 +1,160 @@
+package easyops
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc/codes"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+)
+
+// A connection that begins calls only to cancel them is closed; others are not.
+func TestRapidReset(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		var peak, now atomic.Int64
+		r := newRig(t, w, &funcs{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+			n := now.Add(1)
+			for p := peak.Load(); n > p && !peak.CompareAndSwap(p, n); p = peak.Load() {
+			}
+			defer now.Add(-1)
+			if ctx.Err() == nil {
+				<-ctx.Done()
+			}
+			return nil, ctx.Err()
+		}, down: func(*testpb.StreamingOutputCallRequest, down) error { return nil }}, WithLimits(Limits{Resets: 200}))
+		good := r.client()
+		c := r.raw()
+		go func() { // what the server sends must be read
+			for {
+				if _, err := c.ReadFrame(); err != nil {
+					return
+				}
+			}
+		}()
+		resets := 0
+		for ; resets < 20_000; resets++ {
+			id := uint32(2*resets + 1)
+			if err := c.tryReset(id); err != nil {
+				break
+			}
+			if resets%50 == 0 {
+				s, err := good.StreamingOutputCall(t.Context(), &testpb.StreamingOutputCallRequest{})
+				wantCode(t, err, codes.OK)
+				if _, err = s.Recv(); status.Code(err) != codes.Unknown { // io.EOF
+					t.Fatalf("the good client: %v", err)
+				}
+			}
+		}
+		if resets >= 5000 {
+			t.Errorf("the connection was open after %d resets", resets)
+		}
+		if peak.Load() > 260 {
+			t.Errorf("%d handlers at once", peak.Load())
+		}
+		if w.viaH2 {
+			return // net/http may have closed the connection before us
+		}
+		r.log.one(t, "connection closed: it cancels most of its calls")
+	})
+}
+
+// tryReset begins a call and cancels it.
+func (c *rawConn) tryReset(id uint32) error {
+	if err := c.tryHeaders(id, "/"+unaryMethod); err != nil {
+		return err
+	}
+	if err := c.WriteData(id, true, []byte{0, 0, 0, 0, 0}); err != nil {
+		return err
+	}
+	return c.WriteRSTStream(id, http2.ErrCodeCancel)
+}
+
+// A client that cancels many calls, but lets more end, is an ordinary one.
+func TestOrdinaryCancelsAreNotReset(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, &funcs{unary: func(ctx context.Context, in *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+			if in.GetPayload() != nil {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return &testpb.SimpleResponse{}, nil
+		}}, WithLimits(Limits{Resets: 50}))
+		client := r.client()
+		for i := range 500 {
+			_, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{})
+			wantCode(t, err, codes.OK)
+			if i%2 == 0 {
+				continue
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Millisecond, cancel)
+			_, err = client.UnaryCall(ctx, toHold)
+			wantCode(t, err, codes.Canceled)
+		}
+		wantEqual(t, "connections closed", len(r.log.lines("connection closed: it cancels most of its calls")), 0)
+	})
+}
+
+// The end of a method's own timer is not a cancellation by the client.
+func TestCallsWithATimeoutAreNotResets(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRuledRig(t, w, func(context.Context) error { return nil }, WithLimits(Limits{Resets: 50}))
+		conn := r.dial()
+		for range 500 {
+			err := conn.Invoke(t.Context(), "/"+ruledService+"/Quick", &emptypb.Empty{}, &emptypb.Empty{})
+			wantCode(t, err, codes.OK)
+		}
+		wantEqual(t, "connections closed", len(r.log.lines("connection closed: it cancels most of its calls")), 0)
+	})
+}
+
+// Calls whose deadline passes are not resets: to close their connection would
+// make a slow server a broken one.
+func TestDeadlinesAreNotResets(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, &funcs{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}}, WithLimits(Limits{Resets: 50}))
+		client := r.client()
+		for range 300 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			_, err := client.UnaryCall(ctx, &testpb.SimpleRequest{})
+			cancel()
+			wantCode(t, err, codes.DeadlineExceeded)
+		}
+		wantEqual(t, "connections closed", len(r.log.lines("connection closed: it cancels most of its calls")), 0)
+	})
+}
+
+func TestResetWindow(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	r := newResets(3, func(string) {})
+	count := func(remote string, cancelled bool, n int) (closed bool) {
+		for range n {
+			closed = r.count(remote, cancelled, now)
+		}
+		return closed
+	}
+	wantEqual(t, "three cancels", count("a", true, 3), false)
+	wantEqual(t, "the fourth", count("a", true, 1), true)
+	wantEqual(t, "of another connection", count("b", true, 1), false)
+	now = now.Add(resetWindow + time.Second)
+	wantEqual(t, "the window is over", count("a", true, 3), false)
+	count("c", true, 2)
+	count("c", false, 10)
+	wantEqual(t, "fewer than were let end", count("c", true, 7), false)
+	now = now.Add(resetWindow + time.Second)
+	count("d", true, 1)
+	wantEqual(t, "connections that are looked at", len(r.conns), 1)
+	for i := range 10_000 {
+		count(fmt.Sprint(i), false, 1)
+	}
+	wantEqual(t, "connections that never cancelled", len(r.conns), 1)
+}
