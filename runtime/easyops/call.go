@@ -47,9 +47,9 @@ type call struct {
 	// Owned by the shard that the call is listed in.
 	shard      *shard
 	next, prev *call
-	overSince  time.Time // when the context was first seen to have ended
-	ignores    bool      // it ended long ago, and the handler goes on
-	aborted    bool      // it was ended with a status
+	overSince  time.Time      // when the context was first seen to have ended
+	ignores    bool           // it ended long ago, and the handler goes on
+	ended      *status.Status // what the runtime has ended it with
 }
 
 type callKey struct{}
@@ -177,6 +177,9 @@ func (c *call) end(err error, panicked any) error {
 		c.cancel()
 	}
 	m.server.calls.remove(c)
+	if c.ended != nil {
+		err, cancelled = c.ended.Err(), false
+	}
 	elapsed := time.Since(c.start)
 	code := codeOf(err)
 	m.metrics.Done(code, elapsed)

@@ -109,25 +109,16 @@ func (cs *calls) watch(ctx context.Context) {
 // look ends the calls whose request does not arrive or whose handler ignores the
 // method's timeout, and names the handlers that go on though their call is over.
 func (cs *calls) look(now time.Time) {
-	var silent, overdue []*call
-	cs.each(func(c *call) {
+	cs.abort(func(c *call) *status.Status {
 		switch {
-		case c.aborted:
 		case !c.method.stream && !c.arrived.Load() && now.Sub(c.start) > cs.timeout:
-			silent = append(silent, c)
-			c.aborted = true
+			return status.Newf(codes.DeadlineExceeded, "the request did not arrive within %v", cs.timeout)
 		case c.method.timeout > 0 && !c.overSince.IsZero():
-			overdue = append(overdue, c)
-			c.aborted = true
+			return status.Newf(codes.DeadlineExceeded, "the call took longer than %v", c.method.timeout)
 		}
-		cs.notice(c, now)
+		return nil
 	})
-	for _, c := range silent {
-		cs.abort(c, codes.DeadlineExceeded, fmt.Sprintf("the request did not arrive within %v", cs.timeout))
-	}
-	for _, c := range overdue {
-		cs.abort(c, codes.DeadlineExceeded, fmt.Sprintf("the call took longer than %v", c.method.timeout))
-	}
+	cs.each(func(c *call) { cs.notice(c, now) })
 }
 
 // notice keeps account of a call whose context has ended.
@@ -147,17 +138,15 @@ func (cs *calls) notice(c *call, now time.Time) {
 
 // end ends the calls of the methods for which which returns true.
 func (cs *calls) end(which func(*method) bool) {
-	var left []*call
-	cs.each(func(c *call) {
-		if !c.aborted && which(c.method) {
-			c.aborted = true
-			left = append(left, c)
+	cs.abort(func(c *call) *status.Status {
+		if which(c.method) {
+			return statusDraining
 		}
+		return nil
 	})
-	for _, c := range left {
-		cs.abort(c, codes.Unavailable, "server draining")
-	}
 }
+
+var statusDraining = status.New(codes.Unavailable, "server draining")
 
 // ended waits until no call is in flight, or the context ends.
 func (cs *calls) ended(ctx context.Context) {
@@ -180,18 +169,27 @@ func (cs *calls) names() (names []string) {
 	return names
 }
 
-// abort ends a call with a status while its handler runs. The handler's context
-// ends, and what it returns reaches no one.
+// abort ends those calls with a status for which status returns one, while their
+// handlers run. A handler's context ends, and what it returns reaches no one.
 //
 // grpc-go has no call for this. Its stream has the method that it uses itself
 // when a handler returns; where that is missing the handler's context still
 // ends with the connection. On the ServeHTTP path it blocks while the client
 // does not read, so it has a goroutine of its own, which ends with the
 // connection at the latest.
-func (cs *calls) abort(c *call, code codes.Code, msg string) {
-	s, ok := grpc.ServerTransportStreamFromContext(c.Context).(interface{ WriteStatus(*status.Status) error })
-	if !ok {
-		return
+func (cs *calls) abort(with func(*call) *status.Status) {
+	var ended []*call
+	cs.each(func(c *call) {
+		if c.ended == nil {
+			if c.ended = with(c); c.ended != nil {
+				ended = append(ended, c)
+			}
+		}
+	})
+	for _, c := range ended {
+		s, ok := grpc.ServerTransportStreamFromContext(c.Context).(interface{ WriteStatus(*status.Status) error })
+		if ok {
+			cs.spawn(func() { _ = s.WriteStatus(c.ended) }) // fails only where the connection is gone
+		}
 	}
-	cs.spawn(func() { _ = s.WriteStatus(status.New(code, msg)) }) // fails only where the connection is gone
 }

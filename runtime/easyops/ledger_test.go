@@ -33,13 +33,16 @@ func init() {
 	})
 }
 
-// newLedger returns a registry and the option that names it.
+// newLedger returns a registry and the option that lists a server there.
 func newLedger(t *testing.T) (*ledger, ServerOption) {
 	url := "ledger:" + registry.NewID()
 	l := &ledger{}
 	ledgers.Store(url, l)
 	t.Cleanup(func() { ledgers.Delete(url) })
-	return l, WithRegistry(url)
+	return l, serverOption(func(c *config) {
+		WithRegistry(url).applyServer(c)
+		WithAdvertise("127.0.0.1:4100").applyServer(c) // what is in memory has no address
+	})
 }
 
 func (l *ledger) add(ctx context.Context, what string) error {

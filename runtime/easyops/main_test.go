@@ -125,7 +125,10 @@ func serve(t *testing.T, name string) *process {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		p.cmd.Process.Kill() // fails where it has ended, as it should
+		if p.cmd.ProcessState == nil { // nobody has waited for its end
+			p.cmd.Process.Kill()
+			p.cmd.Wait()
+		}
 		if t.Failed() {
 			t.Log(p.said.String())
 		}

@@ -158,6 +158,25 @@ func TestOperatorOnly(t *testing.T) {
 	say(t, dialEcho(t, s.Client()), "still there")
 }
 
+// TestNoPasswords: what a registry's URL may carry is for nobody's eyes.
+func TestNoPasswords(t *testing.T) {
+	var l logs
+	url := (&watched{}).open() + "//ann:canary@host"
+	s := startOff(t, &l, echoService(), easyops.WithAddr(""), easyops.WithRegistry(url))
+	for _, path := range pages {
+		if _, body := get(t, local(s)+path); strings.Contains(body, "canary") {
+			t.Errorf("a password is on %s", path)
+		}
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	err := startFault(t, echoService(), easyops.WithRegistry("unknown://ann:canary@host"))
+	if log := l.String() + err.Error(); strings.Contains(log, "canary") {
+		t.Errorf("a password is in the log or the error:\n%s", log)
+	}
+}
+
 // TestLogOfALife: a line at the start that says what was decided, a line a
 // step of the stop, and nothing of what callers sent.
 func TestLogOfALife(t *testing.T) {

@@ -61,8 +61,12 @@ func (c *rawConn) headers(stream uint32, path string) {
 func (c *rawConn) tryHeaders(stream uint32, path string) error {
 	c.hpack.Reset()
 	for _, f := range []hpack.HeaderField{
-		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: path},
-		{Name: ":authority", Value: "server.test"}, {Name: "te", Value: "trailers"}, {Name: "content-type", Value: "application/grpc"},
+		{Name: ":method", Value: "POST"},
+		{Name: ":scheme", Value: "http"},
+		{Name: ":path", Value: path},
+		{Name: ":authority", Value: "server.test"},
+		{Name: "te", Value: "trailers"},
+		{Name: "content-type", Value: "application/grpc"},
 	} {
 		if err := c.enc.WriteField(f); err != nil {
 			return err

@@ -2,6 +2,7 @@ package easyops
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -154,4 +155,27 @@ func TestRulesOfDescriptors(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The client has its answer in time also where the handler ignores its context.
+func TestMethodTimeoutThatIsIgnored(t *testing.T) {
+	for _, method := range []string{"Quick", "QuickStream"} {
+		t.Run(method, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, w way) {
+				release := make(chan struct{})
+				defer close(release)
+				r := newRuledRig(t, w, func(context.Context) error { <-release; return nil })
+				begun := time.Now()
+				err := r.callRuled(t.Context(), method)
+				wantCode(t, err, codes.DeadlineExceeded)
+				if msg := status.Convert(err).Message(); !strings.Contains(msg, "2s") {
+					t.Errorf("message: %q", msg)
+				}
+				wantWithin(t, "the call", begun, 2*time.Second, 5*time.Second)
+				time.Sleep(time.Minute)
+				line := r.log.one(t, "handler ignores the end of its call")
+				wantEqual(t, "method", line.text("method"), ruledService+"/"+method)
+			})
+		})
+	}
 }

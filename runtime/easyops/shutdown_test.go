@@ -266,9 +266,10 @@ func TestOrderOfAStopAsSeen(t *testing.T) {
 		l, opt := newLedger(t)
 		var r *rig
 		l.note = func(what string) {
-			if what == "STOPPING" {
+			switch what {
+			case "STOPPING":
 				note(fmt.Sprintf("registry %s with state %s and health %v", what, r.stateNow(), r.serving("")))
-			} else if what == "gone" {
+			case "gone":
 				_, err := r.lis.Dial()
 				note(fmt.Sprintf("registry gone, listener closed %v", err != nil))
 			}
@@ -334,5 +335,22 @@ func TestStopBeforeItWasRegistered(t *testing.T) {
 		}
 		wantWithin(t, "the stop", begun, 0, 2*time.Second)
 		wantEqual(t, "registry", l.past(), "")
+	})
+}
+
+// Without any time everything is cut at once.
+func TestShutdownTimeoutOfZero(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		h := newHeld(t)
+		r := newRig(t, w, &funcs{unary: h.unary}, WithShutdownTimeout(0), WithDrainDelay(time.Second))
+		call := goUnary(t.Context(), r.client(), toHold)
+		receives(t, "the call's beginning", h.begun)
+		begun := time.Now()
+		err := receives(t, "the stop", r.goShutdown(context.Background()))
+		wantWithin(t, "the stop", begun, 0, 300*time.Millisecond)
+		if err == nil || !strings.Contains(err.Error(), unaryMethod) {
+			t.Errorf("Wait: %v", err)
+		}
+		wantCode(t, receives(t, "the call", call), codes.Unavailable)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -232,6 +233,11 @@ func TestInsecureNone(t *testing.T) {
 					mustContain(t, body, "nobody is operator", "insecure-none")
 				}
 			}
+			code, body := get(t, local(s)+"/internal/pleaseshutdown", func(r *http.Request) { r.Method = http.MethodPost })
+			if code != http.StatusForbidden {
+				t.Errorf("pleaseshutdown: %d %s", code, body)
+			}
+			say(t, dialEcho(t, apart(), easyops.DialTarget(strings.TrimPrefix(local(s), "http://"))), "still there")
 			warned := false
 			for _, line := range l.with(t, "insecure-none: every caller is let in, and nobody is operator") {
 				warned = warned || line["level"] == "WARN"
