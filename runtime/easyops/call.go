@@ -181,7 +181,10 @@ func (c *call) end(err error, panicked any) error {
 		err, cancelled = c.ended.Err(), false
 	}
 	elapsed := time.Since(c.start)
-	code := codeOf(err)
+	code := codes.OK
+	if err != nil {
+		code, err = c.codeOf(err)
+	}
 	m.metrics.Done(code, elapsed)
 	if err != nil {
 		for _, f := range m.server.cfg.onError {
@@ -203,15 +206,19 @@ func (c *call) cancelled() bool {
 	return !ok || time.Since(c.start) < 4*time.Until(deadline)
 }
 
-// codeOf returns the code that grpc-go sends for a handler's error.
-func codeOf(err error) codes.Code {
-	if err == nil {
-		return codes.OK
-	}
+// codeOf returns the code that grpc-go sends for a handler's error. An error
+// whose methods panic, such as a nil pointer in the interface, would end the
+// process in grpc-go, and is replaced.
+func (c *call) codeOf(err error) (code codes.Code, safe error) {
+	defer func() {
+		if p := recover(); p != nil {
+			code, safe = codes.Internal, c.method.server.recovered(c, "call", c.method.name, p)
+		}
+	}()
 	if s, ok := status.FromError(err); ok {
-		return s.Code()
+		return s.Code(), err
 	}
-	return status.FromContextError(err).Code()
+	return status.FromContextError(err).Code(), err
 }
 
 // recovered reports a panic and returns the error that stands for it. The

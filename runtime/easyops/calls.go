@@ -22,7 +22,7 @@ const ignoredAfter = 10 * time.Second
 // is left and name it, and so that a request that never arrives is noticed.
 type calls struct {
 	max      int64
-	n        atomic.Int64
+	n        [classes]atomic.Int64
 	ignoring atomic.Int64 // handlers that ignore the end of their context
 	shards   [16]shard
 	timeout  time.Duration // for the request of a unary call to arrive
@@ -47,15 +47,41 @@ func newCalls(l Limits, log *slog.Logger, spawn func(func())) *calls {
 	return cs
 }
 
-// add lists a call, unless there are too many. Some more of the runtime's own,
-// such as health, are let in: a busy server is not a sick one.
-func (cs *calls) add(c *call) bool {
-	limit := cs.max
-	if c.method.ours {
-		limit += cs.max/10 + 64
+// class is a kind of call with a bound of its own, so that one kind cannot
+// take the room of another: a busy server is not a sick one, and those who
+// watch its health must not make it busy.
+type class int
+
+const (
+	ofUsers class = iota
+	ofRuntime
+	streamOfRuntime
+	classes
+)
+
+func (m *method) class() class {
+	switch {
+	case !m.ours:
+		return ofUsers
+	case m.stream:
+		return streamOfRuntime
+	default:
+		return ofRuntime
 	}
-	if cs.n.Add(1) > limit {
-		cs.n.Add(-1)
+}
+
+// maxOfRuntime is how many calls of each of the runtime's own classes may be in
+// flight.
+const maxOfRuntime = 1000
+
+// add lists a call, unless there are too many of its class.
+func (cs *calls) add(c *call) bool {
+	class, limit := c.method.class(), cs.max
+	if class != ofUsers {
+		limit = maxOfRuntime
+	}
+	if cs.n[class].Add(1) > limit {
+		cs.n[class].Add(-1)
 		return false
 	}
 	c.shard = &cs.shards[rand.Uint32()%uint32(len(cs.shards))]
@@ -77,7 +103,15 @@ func (cs *calls) remove(c *call) {
 		cs.ignoring.Add(-1)
 	}
 	c.shard.mu.Unlock()
-	cs.n.Add(-1)
+	cs.n[c.method.class()].Add(-1)
+}
+
+// inFlight returns how many calls have begun and not ended.
+func (cs *calls) inFlight() (n int64) {
+	for i := range cs.n {
+		n += cs.n[i].Load()
+	}
+	return n
 }
 
 // each calls f for every call in flight. A call does not end while f looks at it.
@@ -152,7 +186,7 @@ var statusDraining = status.New(codes.Unavailable, "server draining")
 func (cs *calls) ended(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for cs.n.Load() > 0 {
+	for cs.inFlight() > 0 {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

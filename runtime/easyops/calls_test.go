@@ -93,7 +93,7 @@ func TestMalformedPathReachesNothing(t *testing.T) {
 				t.Errorf("a path without a slash before it: %v", code)
 			}
 		}
-		r.await("a call in flight", func() bool { return r.calls.n.Load() == 0 })
+		r.await("a call in flight", func() bool { return r.calls.inFlight() == 0 })
 	})
 }
 

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	grpchealth "google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	grpcstatus "google.golang.org/grpc/status"
 
 	"github.com/go-easyops/easyops/runtime/registry"
 	"github.com/go-easyops/easyops/runtime/status"
@@ -32,9 +34,31 @@ type check struct {
 // registerHealth adds the gRPC health service, with every service of the user's.
 func (s *Server) registerHealth(r grpc.ServiceRegistrar) {
 	s.health = grpchealth.NewServer()
-	healthpb.RegisterHealthServer(r, s.health)
+	healthpb.RegisterHealthServer(r, healthServer{s.health})
 	s.setServing(healthpb.HealthCheckResponse_NOT_SERVING)
 }
+
+// healthServer is grpc-go's, which keeps the name that a watcher asks for. As
+// everyone may ask, names are bounded.
+type healthServer struct{ *grpchealth.Server }
+
+func (h healthServer) Check(ctx context.Context, req *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	if len(req.GetService()) > maxServiceName {
+		return nil, errServiceName
+	}
+	return h.Server.Check(ctx, req)
+}
+
+func (h healthServer) Watch(req *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
+	if len(req.GetService()) > maxServiceName {
+		return errServiceName
+	}
+	return h.Server.Watch(req, stream)
+}
+
+const maxServiceName = 255
+
+var errServiceName = grpcstatus.Errorf(codes.InvalidArgument, "a service's name has %d characters at most", maxServiceName)
 
 func (s *Server) setServing(status healthpb.HealthCheckResponse_ServingStatus) {
 	s.health.SetServingStatus("", status)

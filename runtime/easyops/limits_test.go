@@ -90,7 +90,7 @@ func TestRequestThatNeverArrives(t *testing.T) {
 		if after := runtime.NumGoroutine(); after > before+streamWorkers {
 			t.Errorf("%d goroutines before, %d after", before, after)
 		}
-		wantEqual(t, "in flight", r.calls.n.Load(), 0)
+		wantEqual(t, "in flight", r.calls.inFlight(), 0)
 		// What is counted is what the client was told.
 		wantEqual(t, "DEADLINE_EXCEEDED", r.sample("grpc_server_call_duration_seconds", "grpc_status", "DEADLINE_EXCEEDED"), n)
 	})
@@ -165,7 +165,7 @@ func TestHandlerThatIgnoresItsContext(t *testing.T) {
 		close(release)
 		synctest.Wait()
 		wantEqual(t, "gauge", r.sample("easyops_handlers_ignoring_context"), 0)
-		wantEqual(t, "in flight", r.calls.n.Load(), 0)
+		wantEqual(t, "in flight", r.calls.inFlight(), 0)
 	})
 }
 

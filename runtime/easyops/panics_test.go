@@ -85,7 +85,7 @@ func TestPanics(t *testing.T) {
 				wantPanicReported(t, r, test.call(client), test.in)
 				_, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{})
 				wantCode(t, err, codes.OK)
-				wantEqual(t, "calls in flight", r.calls.n.Load(), 0)
+				wantEqual(t, "calls in flight", r.calls.inFlight(), 0)
 			})
 		})
 	}

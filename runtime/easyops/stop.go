@@ -23,7 +23,7 @@ const (
 // stop begins an orderly stop, once.
 func (s *Server) stop(reason string) {
 	s.stopOnce.Do(func() {
-		s.log.Info("stopping", "reason", reason, "in_flight", s.calls.n.Load())
+		s.log.Info("stopping", "reason", reason, "in_flight", s.calls.inFlight())
 		close(s.stopping)
 		go s.windDown()
 	})
@@ -92,7 +92,7 @@ func (s *Server) leave(ctx context.Context) {
 // to or at the end of their grace. What is left when the context ends is cut,
 // and the error names it.
 func (s *Server) drain(ctx context.Context) error {
-	s.log.Info("draining", "in_flight", s.calls.n.Load())
+	s.log.Info("draining", "in_flight", s.calls.inFlight())
 	close(s.draining)
 	s.port.StopAccepting()
 	drained := make(chan error, 1)

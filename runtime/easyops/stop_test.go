@@ -358,7 +358,7 @@ func TestStopAtAnyMoment(t *testing.T) {
 				t.Errorf("Shutdown: %v", err)
 			}
 			callers.Wait()
-			wantEqual(t, "calls in flight", r.calls.n.Load(), 0)
+			wantEqual(t, "calls in flight", r.calls.inFlight(), 0)
 			wantEqual(t, "connections", r.port.Conns().Open, 0)
 		}
 	})

@@ -51,7 +51,18 @@ func Open(url string, logger *slog.Logger) (Registry, error) {
 		return open(url, logger)
 	}
 	if path, ok := imports[scheme]; ok {
-		return nil, fmt.Errorf("registry %q: %s is not linked into this program: add the line\n\timport _ %q\nto its main package", url, scheme, path)
+		return nil, fmt.Errorf("registry %q: %s is not linked into this program: add the line\n\timport _ %q\nto its main package", Redact(url), scheme, path)
 	}
-	return nil, fmt.Errorf("registry %q is unknown: use none, %s (local:DIR for a directory of your own), or etcd://HOST:PORT", url, strings.Join(known, ", "))
+	return nil, fmt.Errorf("registry %q is unknown: use none, %s (local:DIR for a directory of your own), or etcd://HOST:PORT", Redact(url), strings.Join(known, ", "))
+}
+
+// Redact returns a registry's URL without the user and the password in it, for
+// logs and messages.
+func Redact(url string) string {
+	scheme, rest, ok := strings.Cut(url, "//")
+	at := strings.LastIndex(rest, "@")
+	if !ok || at < 0 {
+		return url
+	}
+	return scheme + "//…" + rest[at:]
 }
