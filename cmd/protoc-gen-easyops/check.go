@@ -10,6 +10,8 @@ import (
 
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	easyopsv1 "github.com/go-easyops/easyops/proto/easyops/v1"
 )
 
 // check finds all that keeps the output from being right, before any is made.
@@ -19,6 +21,7 @@ func check(gen *protogen.Plugin, opts options) error {
 	for _, f := range files {
 		found.checkFile(f, opts)
 	}
+	found.checkOptionsPackage(gen)
 	found.checkTarget(gen, opts)
 	found.checkFilenames(files, opts)
 	found.checkCollisions(gen, opts)
@@ -143,6 +146,20 @@ func (list *faults) checkFile(f *protogen.File, opts options) {
 	}
 	if f.GoPackageName == "main" {
 		list.add(at, "go_package: the generated code could not import its messages from package main")
+	}
+}
+
+// checkOptionsPackage finds a copy of easyops' options in another Go package
+// than the runtime's. Programs with both would panic when they start
+// (https://protobuf.dev/reference/go/faq/#namespace-conflict).
+func (list *faults) checkOptionsPackage(gen *protogen.Plugin) {
+	const want = "github.com/go-easyops/easyops/proto/easyops/v1"
+	for _, f := range gen.Files {
+		if f.Desc.Path() == easyopsv1.SourcePath && f.GoImportPath != want {
+			list.add(placeOf(f.Desc), "its Go package is %s, but the runtime has it in %s, and a program cannot have both: "+
+				"keep the go_package of the file; with managed mode, add to buf.gen.yaml: "+
+				"managed: disable: - file_option: go_package, path: %s", string(f.GoImportPath), want, path.Dir(easyopsv1.SourcePath))
+		}
 	}
 }
 

@@ -47,6 +47,17 @@ func TestErrors(t *testing.T) {
 			want:      []string{"a.proto: plugin option package=example.com/p is the Go package of this file's .pb.go: name another"},
 		},
 		{
+			name:      "options in another Go package",
+			parameter: "Measyops/v1/options.proto=example.com/gen/easyops/v1",
+			files: map[string]string{"a.proto": `syntax = "proto3";
+package p;
+import "easyops/v1/options.proto";
+option go_package = "example.com/p";
+service S { option (easyops.v1.service) = { access: { allow: USERS } }; }
+`},
+			want: []string{"easyops/v1/options.proto: its Go package is example.com/gen/easyops/v1, but the runtime has it in github.com/go-easyops/easyops/proto/easyops/v1"},
+		},
+		{
 			name:      "package of two files of one name",
 			parameter: "package=example.com/x",
 			files: map[string]string{

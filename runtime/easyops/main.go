@@ -66,7 +66,7 @@ func faults(err error) []error {
 	if !strings.Contains(err.Error(), "\n") {
 		return []error{err}
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // it is this one that is taken apart
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []error
 		for _, e := range joined.Unwrap() {
 			all = append(all, faults(e)...)

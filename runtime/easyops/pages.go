@@ -135,6 +135,9 @@ func (s *Server) describe() []status.Service {
 func (s *Server) describeService(name string, comments Comments, info grpc.ServiceInfo) status.Service {
 	rule := func(method string) status.Rule {
 		m := s.methods[name+"/"+method]
+		if m == nil { // the descriptor is newer than the registered code
+			return status.Rule{Access: "not served: generate the code again"}
+		}
 		return status.Rule{Access: m.access.String(), Deadline: status.Seconds(m.timeout)}
 	}
 	if d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name)); err == nil {

@@ -17,6 +17,7 @@ type resets struct {
 	close  func(remote string)
 	active atomic.Int32 // connections looked at; none in the usual case
 	mu     sync.Mutex
+	swept  time.Time
 	conns  map[string]*resetCount
 }
 
@@ -65,8 +66,12 @@ func (r *resets) count(remote string, cancelled bool, now time.Time) bool {
 	return n.cancelled > r.max && n.cancelled > n.done
 }
 
-// forget drops the connections whose window is over.
+// forget drops the connections whose window is over, once a second at most.
 func (r *resets) forget(now time.Time) {
+	if now.Sub(r.swept) < time.Second {
+		return
+	}
+	r.swept = now
 	for remote, n := range r.conns {
 		if now.Sub(n.since) > resetWindow {
 			delete(r.conns, remote)

@@ -74,6 +74,8 @@ func (s *Server) check() {
 	var err error
 	s.tls, err = serverTLS(c)
 	c.fault(err)
+	_, err = authorities(c.tlsCA)
+	c.fault(err)
 	if s.metrics, err = metrics.New(c.prometheus); err != nil {
 		c.fault(fmt.Errorf("WithPrometheus: %w", err))
 	}

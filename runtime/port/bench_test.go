@@ -2,7 +2,6 @@ package port_test
 
 import (
 	"crypto/tls"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -59,7 +58,7 @@ func serveDirect(tb testing.TB, cfg *tls.Config) string {
 
 func servePort(tb testing.TB, cfg *tls.Config) string {
 	lis := listen(tb)
-	p := port.New(lis, &http.Server{}, port.Config{TLS: cfg, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	p := port.New(lis, &http.Server{}, port.Config{TLS: cfg, Logger: slog.New(slog.DiscardHandler)})
 	s := grpc.NewServer(grpc.Creds(p.Credentials()))
 	testpb.RegisterTestServiceServer(s, &echo{})
 	go func() { _ = s.Serve(p.GRPCListener()) }()

@@ -72,7 +72,6 @@ type node struct {
 	// viaHTTP serves gRPC calls that come over net/http; it drains with the HTTP server.
 	viaHTTP *grpc.Server
 	addr    string
-	tls     *tls.Config
 	served  chan error
 }
 

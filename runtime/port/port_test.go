@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	xhttp2 "golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
@@ -62,7 +61,6 @@ func TestClients(t *testing.T) {
 		{"https/1.1", https, "HTTP/1.1 tls=true", transport(t, clientTLS(), http1)},
 		{"https h2 only", https, "HTTP/2.0 tls=true", transport(t, clientTLS(), http2)},
 		{"https both", https, "HTTP/2.0 tls=true", transport(t, clientTLS(), http1, http2)},
-		{"https x/net", https, "HTTP/2.0 tls=true", &xhttp2.Transport{TLSClientConfig: clientTLS()}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for range 3 { // on one connection, where a late SETTINGS ACK would end it

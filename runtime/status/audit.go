@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 	"unicode"
 )
 
@@ -22,8 +24,44 @@ func audited(method string, pg *Page) bool {
 	return true
 }
 
+// refusalsPerSecond is how many refused requests leave a line. Everyone can
+// have requests refused, and must not be able to fill the log.
+const refusalsPerSecond = 20
+
+// refusals bounds the lines of refused requests, and counts those left out.
+type refusals struct {
+	mu         sync.Mutex
+	second     int64
+	lines      int
+	suppressed int
+}
+
+// take reports whether another line may be written now, and how many were left
+// out before it.
+func (r *refusals) take(now time.Time) (suppressed int, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if second := now.Unix(); second > r.second {
+		r.second, r.lines = second, 0
+	}
+	if r.lines++; r.lines > refusalsPerSecond {
+		r.suppressed++
+		return 0, false
+	}
+	suppressed, r.suppressed = r.suppressed, 0
+	return suppressed, true
+}
+
 // audit leaves the one line of a request, refused ones too.
 func (p *Pages) audit(r *Request, code int, err error) {
+	suppressed := 0
+	if outcome(code, err) == "refused" {
+		n, ok := p.refusals.take(time.Now())
+		if !ok {
+			return
+		}
+		suppressed = n
+	}
 	what, from, to := r.summary()
 	attrs := []slog.Attr{
 		slog.String("who", logged(r.Who)),
@@ -40,6 +78,9 @@ func (p *Pages) audit(r *Request, code int, err error) {
 	if err != nil {
 		level = slog.LevelWarn
 		attrs = append(attrs, slog.String("err", logged(err.Error())))
+	}
+	if suppressed > 0 {
+		attrs = append(attrs, slog.Int("suppressed", suppressed))
 	}
 	p.cfg.Logger.LogAttrs(r.Context(), level, "audit", attrs...)
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestAuditLines(t *testing.T) {
@@ -106,5 +107,23 @@ func TestLogged(t *testing.T) {
 		if got := logged(in); got != want {
 			t.Errorf("logged(%q) = %q, want %q", in, got, want)
 		}
+	}
+}
+
+// Everyone can have requests refused: they leave lines, but not a flood.
+func TestRefusalsAreBounded(t *testing.T) {
+	var r refusals
+	now := time.Unix(1_000_000, 0)
+	written := 0
+	for range 10_000 {
+		if _, ok := r.take(now); ok {
+			written++
+		}
+	}
+	if written != refusalsPerSecond {
+		t.Errorf("%d lines in a second, want %d", written, refusalsPerSecond)
+	}
+	if n, ok := r.take(now.Add(time.Second)); !ok || n != 10_000-refusalsPerSecond {
+		t.Errorf("a second later: %d left out, line %v", n, ok)
 	}
 }

@@ -180,9 +180,9 @@ func writeHeap(w http.ResponseWriter, r *Request) error {
 		return fmt.Errorf("heap dump: %w", err)
 	}
 	if os.Remove(f.Name()) != nil { // not every system removes an open file
-		defer os.Remove(f.Name()) //nolint:errcheck // nothing else can be done
+		defer os.Remove(f.Name())
 	}
-	defer f.Close() //nolint:errcheck // nobody reads it any more
+	defer f.Close()
 	debug.WriteHeapDump(f.Fd())
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("heap dump: %w", err)

@@ -11,8 +11,7 @@ type Error struct {
 	Code int
 	Text string
 
-	allow  []string // methods, for 405
-	action *Action  // what a browser offers instead
+	action *Action // what a browser offers instead
 }
 
 // Error implements error.

@@ -66,6 +66,7 @@ type Pages struct {
 	services  atomic.Pointer[func() []Service]
 	health    atomic.Pointer[func(context.Context) Health]
 	profiling atomic.Bool
+	refusals  refusals
 }
 
 // New makes the status API with its help page and nothing else.

@@ -33,7 +33,7 @@ func findOwner(table string, peer, local netip.AddrPort) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		col := strings.Fields(lines.Text())
