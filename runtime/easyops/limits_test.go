@@ -277,3 +277,27 @@ func TestStreamsOfAConnection(t *testing.T) {
 		}
 	})
 }
+
+// A client that minds no limit gets no more handlers than one that does.
+func TestStreamsOfAConnectionThatMindsNoLimit(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		h := newHeld(t)
+		var begun atomic.Int32
+		r := newRig(t, w, &funcs{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+			begun.Add(1)
+			<-h.release
+			return &testpb.SimpleResponse{}, nil
+		}})
+		c := r.raw()
+		go func() { _, _ = io.Copy(io.Discard, c.Conn) }()
+		for i := range uint32(1000) {
+			if c.tryHeaders(2*i+1, "/"+unaryMethod) != nil || c.WriteData(2*i+1, true, make([]byte, 5)) != nil {
+				break // closed, which is one way to bound it
+			}
+		}
+		synctest.Wait()
+		if n := begun.Load(); n == 0 || n > 250 {
+			t.Errorf("%d handlers at once, want at most 250", n)
+		}
+	})
+}

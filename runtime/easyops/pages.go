@@ -1,8 +1,8 @@
 package easyops
 
 import (
-	"cmp"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -111,24 +111,18 @@ func (s *Server) onPort() http.Handler {
 
 // describe describes every service, from its descriptor where that is linked in.
 func (s *Server) describe() []status.Service {
+	served := s.grpc.GetServiceInfo()
 	var all []status.Service
 	for _, b := range s.services {
-		all = append(all, s.describeService(b.desc.ServiceName, b.comments, s.grpc.GetServiceInfo()[b.desc.ServiceName]))
+		name := b.desc.ServiceName
+		all = append(all, s.describeService(name, b.comments, served[name]))
+		delete(served, name)
 	}
-	for name, info := range s.grpc.GetServiceInfo() {
-		if slices.ContainsFunc(s.services, func(b Service) bool { return b.desc.ServiceName == name }) {
-			continue
-		}
-		d := s.describeService(name, nil, info)
+	for _, name := range slices.Sorted(maps.Keys(served)) { // what is left is the runtime's
+		d := s.describeService(name, nil, served[name])
 		d.Infrastructure = true
 		all = append(all, d)
 	}
-	slices.SortStableFunc(all, func(a, b status.Service) int {
-		if a.Infrastructure && b.Infrastructure {
-			return cmp.Compare(a.Name, b.Name)
-		}
-		return 0
-	})
 	return all
 }
 

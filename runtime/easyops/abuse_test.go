@@ -1,0 +1,106 @@
+package easyops
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
+)
+
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text } // panics on nil
+
+// A nil pointer in an error is a common slip, and would end the process.
+func TestNilPointerAsError(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, &funcs{
+			unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+				return nil, (*nilError)(nil)
+			},
+			duplex: func(duplex) error { return (*nilError)(nil) },
+		})
+		client := r.client()
+		_, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{})
+		wantCode(t, err, codes.Internal)
+		stream, err := client.FullDuplexCall(t.Context())
+		wantCode(t, err, codes.OK)
+		_, err = stream.Recv()
+		wantCode(t, err, codes.Internal)
+		wantEqual(t, "panics counted", r.sample("easyops_panics_total", "where", "call"), 2)
+		_, err = client.EmptyCall(t.Context(), &testpb.Empty{})
+		wantCode(t, err, codes.OK)
+	})
+}
+
+// Whoever watches the health of a server takes no room from its users, nor from
+// those who check it.
+func TestWatchersTakeNoRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, ways[0], &funcs{}, WithLimits(Limits{Calls: 2}))
+		watch := func(conn *grpc.ClientConn) codes.Code {
+			s, err := healthpb.NewHealthClient(conn).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+			wantCode(t, err, codes.OK)
+			_, err = s.Recv()
+			return status.Code(err)
+		}
+		admitted := 0
+		for range maxOfRuntime/250 + 1 { // streams a connection
+			conn := r.dial()
+			for range 240 {
+				if watch(conn) != codes.OK {
+					break
+				}
+				admitted++
+			}
+		}
+		if admitted != maxOfRuntime {
+			t.Errorf("%d watchers, want %d", admitted, maxOfRuntime)
+		}
+		conn := r.dial()
+		wantEqual(t, "one watcher more", watch(conn), codes.ResourceExhausted)
+		_, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+		wantCode(t, err, codes.OK)
+		_, err = testpb.NewTestServiceClient(conn).EmptyCall(t.Context(), &testpb.Empty{})
+		wantCode(t, err, codes.OK)
+	})
+}
+
+func TestLongNamesAreNotKept(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		client := healthpb.NewHealthClient(newRig(t, w, &funcs{}).dial())
+		long := &healthpb.HealthCheckRequest{Service: strings.Repeat("x", 256)}
+		_, err := client.Check(t.Context(), long)
+		wantCode(t, err, codes.InvalidArgument)
+		s, err := client.Watch(t.Context(), long)
+		wantCode(t, err, codes.OK)
+		_, err = s.Recv()
+		wantCode(t, err, codes.InvalidArgument)
+	})
+}
+
+// The registered code may be older than the descriptor that is linked in.
+func TestDescriptorNewerThanTheCode(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		old := testpb.TestService_ServiceDesc
+		old.Methods = old.Methods[:1]
+		var b Service
+		b.RegisterService(&old, &funcs{})
+		r := newRigOf(t, ways[0], []Service{b})
+		code, body := r.get("/internal/service-info/api")
+		wantEqual(t, "code", code, 403) // in memory nobody is operator; what counts is that the server starts
+		if !strings.Contains(body, "operator") {
+			t.Errorf("the page says %q", body)
+		}
+		for _, m := range r.describe()[0].Methods {
+			if served := m.Name == old.Methods[0].MethodName; served == strings.Contains(m.Access, "not served") {
+				t.Errorf("%s: %s", m.Name, m.Access)
+			}
+		}
+	})
+}
