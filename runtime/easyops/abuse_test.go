@@ -2,13 +2,18 @@ package easyops
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -98,9 +103,74 @@ func TestDescriptorNewerThanTheCode(t *testing.T) {
 			t.Errorf("the page says %q", body)
 		}
 		for _, m := range r.describe()[0].Methods {
-			if served := m.Name == old.Methods[0].MethodName; served == strings.Contains(m.Access, "not served") {
+			if served := m.Name == old.Methods[0].MethodName || m.Kind != "unary"; served == strings.Contains(m.Access, "not served") {
 				t.Errorf("%s: %s", m.Name, m.Access)
 			}
 		}
 	})
+}
+
+// Contexts are printed by loggers and test packages.
+func TestPrintedContext(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, ways[0], &funcs{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+			return &testpb.SimpleResponse{Username: fmt.Sprintf("%v|%+v", ctx, ctx)}, nil
+		}})
+		reply, err := r.client().UnaryCall(metadata.AppendToOutgoingContext(t.Context(), "authorization", "canary"), &testpb.SimpleRequest{})
+		wantCode(t, err, codes.OK)
+		wantEqual(t, "printed", reply.Username, "call of "+unaryMethod+"|call of "+unaryMethod)
+	})
+}
+
+// After a client has cancelled, other calls cost what they did before.
+func TestCancelsAreForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, ways[0], &funcs{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Millisecond, cancel)
+		_, err := r.client().UnaryCall(ctx, &testpb.SimpleRequest{})
+		wantCode(t, err, codes.Canceled)
+		synctest.Wait()
+		wantEqual(t, "connections looked at", r.resets.active.Load(), 1)
+		time.Sleep(resetWindow + 2*time.Second)
+		wantEqual(t, "connections looked at later", r.resets.active.Load(), 0)
+	})
+}
+
+// An HTTP handler learns of the drain as a stream does, and its context ends
+// with the stream grace.
+func TestHTTPHandlersDrain(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		told, over := make(chan time.Duration, 1), make(chan time.Duration, 1)
+		begun := make(chan struct{})
+		var stop time.Time
+		r := newRig(t, ways[0], &funcs{}, WithStreamGrace(3*time.Second), WithHTTP("/events", http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+			close(begun)
+			<-Draining(req.Context())
+			told <- time.Since(stop)
+			<-req.Context().Done()
+			over <- time.Since(stop)
+		})))
+		page := r.goGet("/events")
+		receives(t, "the request", begun)
+		stop = time.Now()
+		err := receives(t, "the stop", r.goShutdown(context.Background()))
+		if err != nil {
+			t.Errorf("Wait: %v", err)
+		}
+		wantEqual(t, "told after", <-told, 0)
+		wantEqual(t, "over after", <-over, 3*time.Second)
+		receives(t, "the page", page)
+	})
+}
+
+func TestDrainDelayAgainstTimeout(t *testing.T) {
+	s := NewServer(WithFlags(nil), WithRegistry("none"), WithDrainDelay(30*time.Second))
+	s.RegisterService((&funcs{}).service().desc, &funcs{})
+	if err := s.Start(); err == nil || !strings.Contains(err.Error(), "-easyops.drain-delay of 30s leaves calls no time") {
+		t.Errorf("Start: %v", err)
+	}
 }

@@ -34,7 +34,7 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.String("method", c.method.name), slog.String("code", code.String()),
-		slog.Duration("duration", elapsed), slog.String("peer", peerOf(c)),
+		slog.Duration("duration", elapsed), slog.String("peer", c.peer()),
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("err", clean(err.Error())))

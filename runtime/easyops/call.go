@@ -29,6 +29,7 @@ type method struct {
 	timeout time.Duration
 	stream  bool
 	ours    bool // of the runtime itself, such as health
+	http    bool // not a method, but an HTTP handler of the user's
 	metrics *metrics.Method
 }
 
@@ -42,14 +43,16 @@ type call struct {
 	start   time.Time
 	arrived atomic.Bool // the request of a unary call has been received
 	decode  func(any) error
-	cancel  context.CancelFunc // where the method has a timeout
+	cancel  context.CancelFunc // where the method has a timeout, and of HTTP requests
+	remote  string             // the peer of an HTTP request
+
+	ended atomic.Pointer[status.Status] // what the runtime has ended the call with
 
 	// Owned by the shard that the call is listed in.
 	shard      *shard
 	next, prev *call
-	overSince  time.Time      // when the context was first seen to have ended
-	ignores    bool           // it ended long ago, and the handler goes on
-	ended      *status.Status // what the runtime has ended it with
+	overSince  time.Time // when the context was first seen to have ended
+	ignores    bool      // it ended long ago, and the handler goes on
 }
 
 type callKey struct{}
@@ -67,6 +70,9 @@ type streamCall struct{ call }
 
 // Context implements [grpc.ServerStream].
 func (c *streamCall) Context() context.Context { return &c.call }
+
+// String keeps packages that print contexts from printing all calls.
+func (c *call) String() string { return "call of " + c.method.name }
 
 func callFrom(ctx context.Context) *call {
 	c, _ := ctx.Value(callKey{}).(*call)
@@ -148,13 +154,27 @@ func (s *Server) refuseUnknown(srv any, ss grpc.ServerStream) error {
 func (m *method) begin(c *call) error {
 	c.method, c.start = m, time.Now()
 	m.metrics.Started()
-	if m.timeout > 0 {
-		c.Context, c.cancel = context.WithTimeout(c.Context, m.timeout)
-	}
+	c.limit(m.timeout)
 	if !m.server.calls.add(c) {
 		return errTooManyCalls
 	}
 	return m.server.trust.admit(m.access)
+}
+
+// limit sets the method's deadline, unless the client's is as short. The call
+// ends with it, whatever its handler does.
+func (c *call) limit(timeout time.Duration) {
+	if deadline, ok := c.Deadline(); timeout <= 0 || ok && !deadline.After(c.start.Add(timeout)) {
+		return
+	}
+	ctx, cancel := context.WithDeadline(c.Context, c.start.Add(timeout))
+	c.Context = ctx
+	stop := context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			c.abort(status.Newf(codes.DeadlineExceeded, "the call took longer than %v", timeout))
+		}
+	})
+	c.cancel = func() { stop(); cancel() }
 }
 
 var errTooManyCalls = status.Error(codes.ResourceExhausted, "too many calls in flight: try again later")
@@ -177,8 +197,8 @@ func (c *call) end(err error, panicked any) error {
 		c.cancel()
 	}
 	m.server.calls.remove(c)
-	if c.ended != nil {
-		err, cancelled = c.ended.Err(), false
+	if ended := c.ended.Load(); ended != nil {
+		err, cancelled = ended.Err(), false
 	}
 	elapsed := time.Since(c.start)
 	code := codes.OK
@@ -247,6 +267,14 @@ func randomID(n int) string {
 	b := make([]byte, n)
 	rand.Read(b) // never fails (crypto/rand since Go 1.24)
 	return hex.EncodeToString(b)
+}
+
+// peer returns the address of the caller.
+func (c *call) peer() string {
+	if c.remote != "" {
+		return c.remote
+	}
+	return peerOf(c)
 }
 
 func peerOf(ctx context.Context) string {

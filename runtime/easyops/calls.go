@@ -126,8 +126,8 @@ func (cs *calls) each(f func(*call)) {
 	}
 }
 
-// watch looks at the calls once a second until the context ends.
-func (cs *calls) watch(ctx context.Context) {
+// everySecond calls look once a second until the context ends.
+func everySecond(ctx context.Context, look func(now time.Time)) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -135,22 +135,17 @@ func (cs *calls) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			cs.look(now)
+			look(now)
 		}
 	}
 }
 
-// look ends the calls whose request does not arrive or whose handler ignores the
-// method's timeout, and names the handlers that go on though their call is over.
+// look ends the calls whose request does not arrive, and names the handlers that
+// go on though their call is over.
 func (cs *calls) look(now time.Time) {
-	cs.abort(func(c *call) *status.Status {
-		switch {
-		case !c.method.stream && !c.arrived.Load() && now.Sub(c.start) > cs.timeout:
-			return status.Newf(codes.DeadlineExceeded, "the request did not arrive within %v", cs.timeout)
-		case c.method.timeout > 0 && !c.overSince.IsZero():
-			return status.Newf(codes.DeadlineExceeded, "the call took longer than %v", c.method.timeout)
-		}
-		return nil
+	late := status.Newf(codes.DeadlineExceeded, "the request did not arrive within %v", cs.timeout)
+	cs.abort(late, func(c *call) bool {
+		return !c.method.stream && !c.arrived.Load() && now.Sub(c.start) > cs.timeout
 	})
 	cs.each(func(c *call) { cs.notice(c, now) })
 }
@@ -166,18 +161,13 @@ func (cs *calls) notice(c *call, now time.Time) {
 	if !c.ignores && now.Sub(c.overSince) > ignoredAfter {
 		c.ignores = true
 		cs.ignoring.Add(1)
-		cs.log.Warn("handler ignores the end of its call", "method", c.method.name, "peer", peerOf(c), "duration", now.Sub(c.start).Round(time.Second))
+		cs.log.Warn("handler ignores the end of its call", "method", c.method.name, "peer", c.peer(), "duration", now.Sub(c.start).Round(time.Second))
 	}
 }
 
 // end ends the calls of the methods for which which returns true.
 func (cs *calls) end(which func(*method) bool) {
-	cs.abort(func(c *call) *status.Status {
-		if which(c.method) {
-			return statusDraining
-		}
-		return nil
-	})
+	cs.abort(statusDraining, func(c *call) bool { return which(c.method) })
 }
 
 var statusDraining = status.New(codes.Unavailable, "server draining")
@@ -198,32 +188,42 @@ func (cs *calls) ended(ctx context.Context) {
 // names describes the calls that are left, for the log and for Wait's error.
 func (cs *calls) names() (names []string) {
 	cs.each(func(c *call) {
-		names = append(names, fmt.Sprintf("%s from %s, %v old", c.method.name, peerOf(c), time.Since(c.start).Round(time.Millisecond)))
+		names = append(names, fmt.Sprintf("%s from %s, %v old", c.method.name, c.peer(), time.Since(c.start).Round(time.Millisecond)))
 	})
 	return names
 }
 
-// abort ends those calls with a status for which status returns one, while their
-// handlers run. A handler's context ends, and what it returns reaches no one.
+// abort ends those calls with a status for which which returns true, each in a
+// goroutine of its own: on the ServeHTTP path it takes until the client reads,
+// or its connection is closed.
+func (cs *calls) abort(st *status.Status, which func(*call) bool) {
+	var found []*call
+	cs.each(func(c *call) {
+		if c.ended.Load() == nil && which(c) {
+			found = append(found, c)
+		}
+	})
+	for _, c := range found {
+		cs.spawn(func() { c.abort(st) })
+	}
+}
+
+// abort ends a call with a status while its handler runs, unless it was ended
+// before. The handler's context ends, and what it returns reaches no one.
 //
 // grpc-go has no call for this. Its stream has the method that it uses itself
 // when a handler returns; where that is missing the handler's context still
-// ends with the connection. On the ServeHTTP path it blocks while the client
-// does not read, so it has a goroutine of its own, which ends with the
-// connection at the latest.
-func (cs *calls) abort(with func(*call) *status.Status) {
-	var ended []*call
-	cs.each(func(c *call) {
-		if c.ended == nil {
-			if c.ended = with(c); c.ended != nil {
-				ended = append(ended, c)
-			}
-		}
-	})
-	for _, c := range ended {
-		s, ok := grpc.ServerTransportStreamFromContext(c.Context).(interface{ WriteStatus(*status.Status) error })
-		if ok {
-			cs.spawn(func() { _ = s.WriteStatus(c.ended) }) // fails only where the connection is gone
-		}
+// ends with the connection.
+func (c *call) abort(st *status.Status) {
+	if !c.ended.CompareAndSwap(nil, st) {
+		return
+	}
+	if c.method.http {
+		c.cancel()
+		return
+	}
+	s, ok := grpc.ServerTransportStreamFromContext(c.Context).(interface{ WriteStatus(*status.Status) error })
+	if ok {
+		_ = s.WriteStatus(st) // fails only where the connection is gone
 	}
 }

@@ -1,9 +1,13 @@
 package easyops
 
 import (
+	"bufio"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -97,21 +101,34 @@ func (s *Server) serveGRPC(w http.ResponseWriter, r *http.Request) {
 	s.grpcHTTP.ServeHTTP(w, r)
 }
 
-// userHandler protects a handler of the user's: its access rule, its panics.
+// userHandler runs a handler of the user's like a call: bounded, admitted,
+// recovered, listed, and told when the server drains. Its context ends with the
+// stream grace.
 func (s *Server) userHandler(r route) http.Handler {
+	m := &method{server: s, name: "HTTP " + r.pattern, access: r.access, stream: true, http: true}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if err := s.trust.admit(r.access); err != nil {
+		if s.trust.admit(r.access) != nil {
 			http.Error(w, "this page needs an identity, and this server cannot verify one", http.StatusUnauthorized)
 			return
 		}
-		defer s.recoverHTTP(w, req, r.pattern)
-		r.handler.ServeHTTP(w, req)
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		c := &call{Context: ctx, cancel: cancel, method: m, start: time.Now(), remote: req.RemoteAddr}
+		if !s.calls.add(c) {
+			http.Error(w, "too many requests in flight: try again later", http.StatusServiceUnavailable)
+			return
+		}
+		defer s.calls.remove(c)
+		answer := &response{ResponseWriter: w}
+		defer s.recoverHTTP(answer, c)
+		r.handler.ServeHTTP(answer, req.WithContext(c))
 	})
 }
 
-// recoverHTTP answers in place of a handler that panicked, where nothing has
-// been answered yet. http.ErrAbortHandler is meant for net/http.
-func (s *Server) recoverHTTP(w http.ResponseWriter, r *http.Request, name string) {
+// recoverHTTP answers in place of a handler that panicked. Where an answer has
+// begun it is broken off, so that nobody takes it for whole.
+// http.ErrAbortHandler is meant for net/http.
+func (s *Server) recoverHTTP(w *response, c *call) {
 	p := recover()
 	if p == nil {
 		return
@@ -119,8 +136,45 @@ func (s *Server) recoverHTTP(w http.ResponseWriter, r *http.Request, name string
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
 	}
-	err := s.recovered(r.Context(), "http", name, p)
+	err := s.recovered(c, "http", c.method.name, p)
+	if w.begun {
+		panic(http.ErrAbortHandler)
+	}
 	http.Error(w, grpcstatus.Convert(err).Message(), http.StatusInternalServerError)
+}
+
+// response notices whether an answer has begun. It has the methods that
+// handlers look for by type assertions; [http.ResponseController] unwraps it.
+type response struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *response) WriteHeader(code int) {
+	r.begun = r.begun || code >= http.StatusOK
+	r.ResponseWriter.WriteHeader(code)
+}
+
+func (r *response) Write(b []byte) (int, error) {
+	r.begun = true
+	return r.ResponseWriter.Write(b)
+}
+
+func (r *response) ReadFrom(from io.Reader) (int64, error) {
+	r.begun = true
+	return io.Copy(r.ResponseWriter, from)
+}
+
+func (r *response) Flush() {
+	r.begun = true
+	_ = http.NewResponseController(r.ResponseWriter).Flush() // as http.Flusher, which has no error
+}
+
+func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	r.begun = true
+	return http.NewResponseController(r.ResponseWriter).Hijack()
 }
 
 // serveStatus serves the pages on an address of their own.

@@ -127,17 +127,16 @@ func TestHandlerPanics(t *testing.T) {
 		t.Errorf("%d %q", code, body)
 	}
 	lines := l.with(t, "panic")
-	if len(lines) != 1 || lines[0]["in"] != "/panic" || lines[0]["err"] != "the secret" {
+	if len(lines) != 1 || lines[0]["in"] != "HTTP /panic" || lines[0]["err"] != "the secret" {
 		t.Fatalf("logged %v", lines)
 	}
 	mustContain(t, body, lines[0]["id"].(string))
 	mustContain(t, lines[0]["stack"].(string), "TestHandlerPanics")
-	if code, _ := get(t, url+"/late"); code != http.StatusTeapot {
-		t.Errorf("after an answer: %d", code)
-	}
-	if resp, err := http.Get(url + "/abort"); err == nil {
-		resp.Body.Close()
-		t.Error("http.ErrAbortHandler was answered")
+	for _, path := range []string{"/late", "/abort"} { // nobody may take half an answer for a whole one
+		if resp, err := http.Get(url + path); err == nil {
+			resp.Body.Close()
+			t.Errorf("%s was answered: %s", path, resp.Status)
+		}
 	}
 	_, metrics := get(t, url+"/metrics")
 	mustContain(t, metrics, `easyops_panics_total{where="http"} 2`)

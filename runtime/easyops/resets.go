@@ -17,7 +17,6 @@ type resets struct {
 	close  func(remote string)
 	active atomic.Int32 // connections looked at; none in the usual case
 	mu     sync.Mutex
-	swept  time.Time
 	conns  map[string]*resetCount
 }
 
@@ -36,6 +35,9 @@ func (r *resets) ended(c *call, cancelled bool) {
 		return
 	}
 	remote := peerOf(c)
+	if remote == "" || remote == "@" { // a Unix socket: clients cannot be told apart
+		return
+	}
 	if r.count(remote, cancelled, time.Now()) {
 		r.close(remote)
 	}
@@ -50,7 +52,6 @@ func (r *resets) count(remote string, cancelled bool, now time.Time) bool {
 		if !cancelled {
 			return false
 		}
-		r.forget(now)
 		n = &resetCount{since: now}
 		r.conns[remote] = n
 		r.active.Store(int32(len(r.conns)))
@@ -66,12 +67,13 @@ func (r *resets) count(remote string, cancelled bool, now time.Time) bool {
 	return n.cancelled > r.max && n.cancelled > n.done
 }
 
-// forget drops the connections whose window is over, once a second at most.
+// forget drops the connections whose window is over. It is called now and then.
 func (r *resets) forget(now time.Time) {
-	if now.Sub(r.swept) < time.Second {
+	if r.active.Load() == 0 {
 		return
 	}
-	r.swept = now
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for remote, n := range r.conns {
 		if now.Sub(n.since) > resetWindow {
 			delete(r.conns, remote)

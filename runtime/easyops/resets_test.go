@@ -153,6 +153,7 @@ func TestResetWindow(t *testing.T) {
 	wantEqual(t, "fewer than were let end", count("c", true, 7), false)
 	now = now.Add(resetWindow + time.Second)
 	count("d", true, 1)
+	r.forget(now)
 	wantEqual(t, "connections that are looked at", len(r.conns), 1)
 	for i := range 10_000 {
 		count(fmt.Sprint(i), false, 1)

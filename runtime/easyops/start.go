@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -89,6 +90,9 @@ func (s *Server) check() {
 		if s.trust == standalone {
 			c.drainDelay = 0
 		}
+	}
+	if c.shutdownTimeout > 0 && c.drainDelay >= c.shutdownTimeout-reserveOf(c.shutdownTimeout) {
+		c.fault(fmt.Errorf("-easyops.drain-delay of %v leaves calls no time to end within -easyops.shutdown-timeout of %v: make it shorter, or the timeout longer", c.drainDelay, c.shutdownTimeout))
 	}
 	c.limits = c.limits.withDefaults()
 }
@@ -268,6 +272,7 @@ func (s *Server) listen() (err error) {
 			lis.Close()
 			return listenError("-easyops.status-addr or EASYOPS_STATUS_ADDR", err)
 		}
+		s.statusLis = netutil.LimitListener(s.statusLis, c.limits.Connections)
 	}
 	if err := s.setUp(lis); err != nil {
 		lis.Close()
@@ -391,7 +396,12 @@ func (s *Server) serve() {
 	if s.statusHTTP != nil {
 		s.run("status pages", s.serveStatus)
 	}
-	s.background.Go(func() { s.calls.watch(s.life) })
+	s.background.Go(func() {
+		everySecond(s.life, func(now time.Time) {
+			s.calls.look(now)
+			s.resets.forget(now)
+		})
+	})
 	s.announce()
 	s.beginHealth()
 	s.onReady.start(s.callOnReady, "WithOnReady")

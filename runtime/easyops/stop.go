@@ -46,8 +46,7 @@ func (s *Server) windDown() {
 	begun := time.Now()
 	total, cancel := context.WithTimeout(context.Background(), s.cfg.shutdownTimeout)
 	defer cancel()
-	// Something of the time is kept for what comes after the last call.
-	reserve := min(s.cfg.shutdownTimeout/10, 2*time.Second)
+	reserve := reserveOf(s.cfg.shutdownTimeout)
 	ctx, cut := context.WithTimeout(total, s.cfg.shutdownTimeout-reserve)
 	defer cut()
 	go func() {
@@ -70,6 +69,10 @@ func (s *Server) windDown() {
 	s.mu.Unlock()
 	s.log.Info("stopped", "duration", time.Since(begun).Round(time.Millisecond))
 }
+
+// reserveOf is what is kept of the time for a stop for what comes after the
+// last call.
+func reserveOf(timeout time.Duration) time.Duration { return min(timeout/10, 2*time.Second) }
 
 // leave tells everyone that the server is about to stop, and goes on serving
 // until they have had time to notice.
