@@ -5,52 +5,71 @@ import (
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"google.golang.org/grpc/codes"
 )
 
 const (
 	sampleOneIn    = 100 // of the calls that ended well one in so many is logged
-	linesPerSecond = 50  // of the access log at the most
+	linesPerSecond = 50  // of the access log, for the server's own faults and for the rest each
+	panicsPerSec   = 10  // that are logged; all are counted
 )
 
-// accessLog writes a line for each failed call and for a sample of the others,
-// within a bound, so that a flood of calls is not a flood of lines.
-type accessLog struct {
-	log        *slog.Logger
+// budget bounds how many lines a second are written, so that a flood of calls
+// is not a flood of lines, and counts those that are left out.
+type budget struct {
 	second     atomic.Int64 // Unix time of the lines counted
 	lines      atomic.Int64
 	suppressed atomic.Int64
+}
+
+// take reports whether a line may be written, and how many were left out before.
+func (b *budget) take(now time.Time, perSecond int64) (suppressed int64, ok bool) {
+	second := now.Unix()
+	if old := b.second.Load(); second > old && b.second.CompareAndSwap(old, second) {
+		b.lines.Store(0)
+	}
+	if b.lines.Add(1) > perSecond {
+		b.suppressed.Add(1)
+		return 0, false
+	}
+	return b.suppressed.Swap(0), true
+}
+
+// accessLog writes a line for each failed call and for a sample of the others,
+// within bounds: what clients bring about must not hide the server's own faults.
+type accessLog struct {
+	log          *slog.Logger
+	faults, rest budget
 }
 
 func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Duration) {
 	if err == nil && rand.Uint32()%sampleOneIn != 0 {
 		return
 	}
-	if !a.allow(c.start.Add(elapsed).Unix()) {
-		a.suppressed.Add(1)
+	level, lines := slog.LevelInfo, &a.rest
+	if err != nil {
+		level = levelOf(code)
+	}
+	if level == slog.LevelError {
+		lines = &a.faults
+	}
+	suppressed, ok := lines.take(c.start.Add(elapsed), linesPerSecond)
+	if !ok {
 		return
 	}
-	level := slog.LevelInfo
 	attrs := []slog.Attr{
 		slog.String("method", c.method.name), slog.String("code", code.String()),
 		slog.Duration("duration", elapsed), slog.String("peer", c.peer()),
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("err", clean(err.Error())))
-		level = levelOf(code)
 	}
-	if n := a.suppressed.Swap(0); n > 0 {
-		attrs = append(attrs, slog.Int64("suppressed", n))
+	if suppressed > 0 {
+		attrs = append(attrs, slog.Int64("suppressed", suppressed))
 	}
 	a.log.LogAttrs(c, level, "call", attrs...)
-}
-
-func (a *accessLog) allow(second int64) bool {
-	if old := a.second.Load(); second > old && a.second.CompareAndSwap(old, second) {
-		a.lines.Store(0)
-	}
-	return a.lines.Add(1) <= linesPerSecond
 }
 
 // levelOf tells the server's own faults, which someone must look at, from what
@@ -66,8 +85,8 @@ func levelOf(code codes.Code) slog.Level {
 	}
 }
 
-// clean makes text that may come from a caller fit for a log: bounded, without
-// control characters or ones that change the direction of writing.
+// clean makes text that may come from a caller fit for a log: bounded, and
+// without characters that steer a terminal or change the direction of writing.
 func clean(s string) string {
 	const limit = 256
 	out := make([]rune, 0, min(len(s), limit))
@@ -75,7 +94,7 @@ func clean(s string) string {
 		if len(out) == limit {
 			return string(out) + "…"
 		}
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2060 && r <= 0x2069 || r == 0xfeff {
+		if !unicode.IsPrint(r) {
 			r = '?'
 		}
 		out = append(out, r)

@@ -150,11 +150,51 @@ func TestAccessLogSecondsGoForward(t *testing.T) {
 	var a accessLog
 	n := 0
 	for i := range int64(1000) {
-		if a.allow(100 + i%2) {
+		if allowed(&a.rest, 100+i%2) {
 			n++
 		}
 	}
 	if n > 2*linesPerSecond {
 		t.Errorf("%d lines in two seconds, want at most %d", n, 2*linesPerSecond)
 	}
+}
+
+func allowed(b *budget, second int64) bool {
+	_, ok := b.take(time.Unix(second, 0), linesPerSecond)
+	return ok
+}
+
+// What clients bring about does not hide the server's own faults, and a flood of
+// panics is not a flood of lines.
+func TestFloodHidesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, ways[0], &funcs{unary: func(context.Context, *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+			panic(strings.Repeat("x", 100_000))
+		}})
+		conn := r.dial()
+		for range 1000 {
+			_ = conn.Invoke(t.Context(), "/no.Such/Method", &testpb.Empty{}, &testpb.Empty{})
+		}
+		for range 100 {
+			_, err := r.client().UnaryCall(t.Context(), &testpb.SimpleRequest{})
+			wantCode(t, err, codes.Internal)
+		}
+		if n := len(r.log.lines("panic")); n != panicsPerSec {
+			t.Errorf("%d lines for 100 panics, want %d", n, panicsPerSec)
+		}
+		for _, line := range r.log.lines("panic") {
+			if n := len(line.text("err")) + len(line.text("stack")); n > 16<<10 {
+				t.Errorf("a line of %d bytes", n)
+			}
+		}
+		internal := 0
+		for _, line := range r.log.lines("call") {
+			if line.text("code") == "Internal" {
+				internal++
+			}
+		}
+		if internal != linesPerSecond {
+			t.Errorf("%d lines of failed calls after the flood, want %d", internal, linesPerSecond)
+		}
+	})
 }

@@ -14,6 +14,9 @@ func (s *Server) announce() {
 		attrs = append(attrs, "help", s.helpURL())
 	}
 	s.log.Info("serving", attrs...)
+	if s.cfg.tlsCA != "" {
+		s.log.Warn("-easyops.tls-ca is for the clients of this program: the server does not ask its callers for certificates")
+	}
 	if s.trust == insecure {
 		s.log.Warn("insecure-none: every caller is let in, and nobody is operator")
 	}

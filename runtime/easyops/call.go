@@ -5,8 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
-	"runtime/debug"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -246,9 +247,17 @@ func (c *call) codeOf(err error) (code codes.Code, safe error) {
 func (s *Server) recovered(ctx context.Context, where, name string, panicked any) error {
 	id := randomID(4)
 	s.metrics.Panic(where)
-	s.log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("in", name), slog.String("id", id),
-		slog.Any("err", panicked), slog.String("stack", string(debug.Stack())))
+	if suppressed, ok := s.panics.take(time.Now(), panicsPerSec); ok {
+		s.log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("in", name), slog.String("id", id),
+			slog.String("err", clean(fmt.Sprint(panicked))), slog.String("stack", stack()), slog.Int64("suppressed", suppressed))
+	}
 	return status.Errorf(codes.Internal, "internal error %s", id)
+}
+
+// stack returns the stack of this goroutine, of bounded length.
+func stack() string {
+	b := make([]byte, 8<<10)
+	return string(b[:runtime.Stack(b, false)])
 }
 
 // guard runs a function of the user's and recovers its panic.

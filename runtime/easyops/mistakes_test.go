@@ -219,7 +219,7 @@ func TestUnknownRegistry(t *testing.T) {
 		want []string
 	}{
 		{"zookeeper://host", []string{`"zookeeper://host"`, "local", "none", "-easyops.registry", "EASYOPS_REGISTRY"}},
-		{"etcd://host:2379", []string{"runtime/registry/etcd", "import"}},
+		{"etcd://ann:secret@host:2379", []string{`"etcd://…@host:2379" is unknown`, "local", "none"}},
 		{"local:", []string{`"local:"`, "directory"}},
 	} {
 		err := startFault(t, echoService(), easyops.WithRegistry(test.url))

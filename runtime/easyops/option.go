@@ -88,9 +88,10 @@ func WithRegistry(url string) Option {
 	return given("registry", func(c *config) { c.registry = url })
 }
 
-// WithTLSFiles names PEM files: a server's certificate and key, and the
-// authorities that peers are verified against ("system" for the system's own).
-// An empty name leaves that part out.
+// WithTLSFiles names PEM files: the certificate and the key of a server, and the
+// authorities that a client verifies servers against ("system" for the
+// system's own). An empty name leaves that part out. A client speaks TLS as
+// soon as one of them is set; servers do not ask clients for certificates yet.
 func WithTLSFiles(cert, key, ca string) Option {
 	return option(func(c *config) {
 		c.given["tls-cert"], c.given["tls-key"], c.given["tls-ca"] = true, true, true

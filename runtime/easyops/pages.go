@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/status"
 )
 
@@ -21,7 +22,7 @@ func (s *Server) newPages() (err error) {
 		Logger:     s.log,
 		Operator:   s.operator(),
 		Metrics:    s.metricsReader(),
-		MetricsFor: s.cfg.metricsAccess,
+		MetricsFor: s.metricsFor(),
 		Hosts:      s.hosts(),
 		GRPCAddr:   s.elsewhere(),
 	})
@@ -101,6 +102,16 @@ func (s *Server) metricsReader() status.Authorizer {
 	return nil
 }
 
+// metricsFor names the readers of metrics as the help page does.
+func (s *Server) metricsFor() string {
+	switch s.cfg.metricsAccess {
+	case "operators":
+		return "operator"
+	default:
+		return s.cfg.metricsAccess
+	}
+}
+
 // onPort serves what the status API has on the gRPC port.
 func (s *Server) onPort() http.Handler {
 	if s.cfg.noStatus || s.statusLis != nil {
@@ -132,7 +143,10 @@ func (s *Server) describeService(name string, comments Comments, info grpc.Servi
 		if m == nil { // the descriptor is newer than the registered code
 			return status.Rule{Access: "not served: generate the code again"}
 		}
-		return status.Rule{Access: m.access.String(), Deadline: status.Seconds(m.timeout)}
+		return status.Rule{
+			Access: m.access.String(), Deadline: status.Seconds(m.timeout),
+			NotEnforced: s.trust != open && m.access.Allow != auth.Everyone,
+		}
 	}
 	if d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name)); err == nil {
 		if sd, ok := d.(protoreflect.ServiceDescriptor); ok {

@@ -47,6 +47,7 @@ type Server struct {
 	calls      *calls
 	resets     *resets
 	access     accessLog
+	panics     budget
 	registry   registry.Registry // nil for none
 	publisher  *registry.Publisher
 

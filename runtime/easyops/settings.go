@@ -38,7 +38,7 @@ var settings = []setting{
 	{name: "auth", usage: "how callers are authenticated, comma-separated `specs`; insecure-none lets everyone in", set: (*config).parseAuth},
 	{name: "tls-cert", usage: "`file` with the certificate, PEM", client: true, set: text(func(c *config) *string { return &c.tlsCert })},
 	{name: "tls-key", usage: "`file` with the certificate's key, PEM", client: true, set: text(func(c *config) *string { return &c.tlsKey })},
-	{name: "tls-ca", usage: "`file` with the authorities that peers are verified against, PEM, or system", client: true, set: text(func(c *config) *string { return &c.tlsCA })},
+	{name: "tls-ca", usage: "`file` with the authorities that clients verify servers against, PEM, or system", client: true, set: text(func(c *config) *string { return &c.tlsCA })},
 	{name: "tags", usage: "tags of the instance, `k=v,k=v`; zone is one of them", set: (*config).setTags},
 	{name: "owner", usage: "`ID` of the developer whose personal instance this is", set: text(func(c *config) *string { return &c.owner })},
 	{name: "status-addr", usage: "`host:port` of the status pages (the gRPC port)", set: text(func(c *config) *string { return &c.statusAddr })},

@@ -20,11 +20,6 @@ var drivers = struct {
 	m map[string]Driver
 }{m: map[string]Driver{}}
 
-// imports are the implementations that a program has to link in itself.
-var imports = map[string]string{
-	"etcd": "github.com/go-easyops/easyops/runtime/registry/etcd",
-}
-
 // RegisterDriver makes [Open] use the driver for URLs of the scheme. It is
 // called by init functions of implementations; a later call replaces an
 // earlier one.
@@ -50,10 +45,7 @@ func Open(url string, logger *slog.Logger) (Registry, error) {
 	if open != nil {
 		return open(url, logger)
 	}
-	if path, ok := imports[scheme]; ok {
-		return nil, fmt.Errorf("registry %q: %s is not linked into this program: add the line\n\timport _ %q\nto its main package", Redact(url), scheme, path)
-	}
-	return nil, fmt.Errorf("registry %q is unknown: use none, %s (local:DIR for a directory of your own), or etcd://HOST:PORT", Redact(url), strings.Join(known, ", "))
+	return nil, fmt.Errorf("registry %q is unknown: use none or %s (local:DIR for a directory of your own)", Redact(url), strings.Join(known, ", "))
 }
 
 // Redact returns a registry's URL without the user and the password in it, for

@@ -25,8 +25,7 @@ func TestOpen(t *testing.T) {
 		{url: "opentest"},
 		{url: "opentest:/some/dir"},
 		{url: "opentest://a:1,b:2/p?x=y"},
-		{url: "etcd://h:2379", wantErr: []string{`"etcd://h:2379"`, `import _ "github.com/go-easyops/easyops/runtime/registry/etcd"`}},
-		{url: "consul://h", wantErr: []string{`"consul://h" is unknown`, "none", "opentest", "etcd://HOST:PORT"}},
+		{url: "consul://h", wantErr: []string{`"consul://h" is unknown`, "none", "opentest"}},
 		{url: "", wantErr: []string{`"" is unknown`}},
 	} {
 		t.Run(tt.url, func(t *testing.T) {
@@ -53,5 +52,18 @@ func TestOpen(t *testing.T) {
 func TestOpenNone(t *testing.T) {
 	if r, err := Open("none", slog.Default()); r != nil || err != nil {
 		t.Errorf("got %v, %v; want neither a registry nor an error", r, err)
+	}
+}
+
+func TestRedact(t *testing.T) {
+	for url, want := range map[string]string{
+		"local":                     "local",
+		"local:/a@b":                "local:/a@b",
+		"x://h:1,h2:1/p":            "x://h:1,h2:1/p",
+		"x://ann:se@cret@h:1/p?q=r": "x://…@h:1/p?q=r",
+	} {
+		if got := Redact(url); got != want {
+			t.Errorf("%s became %s, want %s", url, got, want)
+		}
 	}
 }

@@ -98,7 +98,7 @@ func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
 		p.config = c
 	}
 	if note == "" { // from one of gRPC's own resolvers
-		note = fmt.Sprintf("%s has %d addresses", p.config.Source, len(s.ResolverState.Endpoints))
+		note = fmt.Sprintf("%s resolves to %d addresses", p.config.Source, len(s.ResolverState.Endpoints))
 	}
 	p.note = note
 	if len(s.ResolverState.Endpoints) == 0 {
@@ -247,7 +247,7 @@ func (w *waiter) reason(c *policyConfig) string {
 	if w.lastErr == nil {
 		return fmt.Sprintf("no instance of %s can be called: %s", c.Service, note)
 	}
-	return fmt.Sprintf("no instance of %s can be called: %s; last error: %v", c.Service, note, w.lastErr)
+	return fmt.Sprintf("no instance of %s can be called: %s; last error: %v%s", c.Service, note, w.lastErr, hint(w.lastErr))
 }
 
 // noInstance is not a status, so gRPC lets calls wait.

@@ -177,7 +177,7 @@ func dial(t *testing.T, c Config, opts ...grpc.DialOption) *Conn {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	conn, err := Dial(c, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	conn, err := Dial(c, append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

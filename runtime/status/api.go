@@ -42,6 +42,9 @@ type Method struct {
 type Rule struct {
 	// Access says who may call, for people.
 	Access string `json:"access"`
+	// NotEnforced says that the server lets everyone in nevertheless, because
+	// it cannot verify who calls.
+	NotEnforced bool `json:"not_enforced,omitempty"`
 	// Token says that a caller must show a token, so that the example
 	// command has a place for it.
 	Token bool `json:"token"`
@@ -195,7 +198,11 @@ func (m Method) rules() KV {
 	if m.Deadline > 0 {
 		deadline = time.Duration(m.Deadline).String() + ", or the caller's own if that is sooner"
 	}
-	kv := KV{{"Who may call", Str(m.Access)}, {"Deadline", Str(deadline)}}
+	access := m.Access
+	if m.NotEnforced {
+		access += " (not enforced: this server cannot verify callers and lets everyone in)"
+	}
+	kv := KV{{"Who may call", Str(access)}, {"Deadline", Str(deadline)}}
 	switch m.Idempotency {
 	case "NO_SIDE_EFFECTS":
 		kv = append(kv, Pair{"Retries", Str("safe: no side effects")})

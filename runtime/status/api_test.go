@@ -99,3 +99,13 @@ func TestShellQuote(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A rule that the server cannot enforce must not look like one that it does.
+func TestRuleThatIsNotEnforced(t *testing.T) {
+	for _, not := range []bool{false, true} {
+		kv := Method{Rule: Rule{Access: "USERS", NotEnforced: not}}.rules()
+		if says := strings.Contains(kv[0].Value.Text, "not enforced"); says != not {
+			t.Errorf("not enforced %v: %q", not, kv[0].Value.Text)
+		}
+	}
+}

@@ -71,7 +71,7 @@ func (h Health) view() View {
 
 func (c Check) cell() Cell {
 	if c.Err != nil {
-		return Cell{Text: "fails", Tone: Bad}
+		return Cell{Text: "fails: the log says why", Tone: Bad}
 	}
 	return Cell{Text: "passes", Tone: Good}
 }

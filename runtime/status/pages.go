@@ -91,7 +91,7 @@ func New(cfg Config) (*Pages, error) {
 		p.hosts[canonicalHost(h)] = true
 	}
 	p.all.HandleFunc("/", p.notFound)
-	p.probes.HandleFunc("/", p.notFound)
+	p.probes.HandleFunc("/", p.notHere)
 	return p, p.handleAll(p.helpPages())
 }
 
@@ -168,6 +168,10 @@ func setHeaders(h http.Header) {
 
 func (p *Pages) notFound(w http.ResponseWriter, r *http.Request) {
 	p.writeError(w, r, Errorf(http.StatusNotFound, "there is no such page here: /internal/help lists the pages of this server"))
+}
+
+func (p *Pages) notHere(w http.ResponseWriter, r *http.Request) {
+	p.writeError(w, r, Errorf(http.StatusNotFound, "there is no such page here: the status pages are off, or on an address of their own"))
 }
 
 // list is a copy of the pages in the order in which they were registered.
