@@ -63,33 +63,48 @@ type Rule struct {
 
 // RuleOf returns the rule of a method: its own access rule, else its service's,
 // else the default. It reads the options easyops.v1.method and
-// easyops.v1.service.
-func RuleOf(m protoreflect.MethodDescriptor) Rule {
-	var r Rule
+// easyops.v1.service. What a newer version of them says and this one does not
+// know is an error: a rule must not be passed over.
+func RuleOf(m protoreflect.MethodDescriptor) (Rule, error) {
 	own, _ := proto.GetExtension(m.Options(), easyopsv1.E_Method).(*easyopsv1.MethodRules)
+	all, _ := proto.GetExtension(m.Parent().Options(), easyopsv1.E_Service).(*easyopsv1.ServiceRules)
 	access := own.GetAccess()
 	if access == nil {
-		all, _ := proto.GetExtension(m.Parent().Options(), easyopsv1.E_Service).(*easyopsv1.ServiceRules)
 		access = all.GetAccess()
 	}
-	r.Access = accessOf(access)
+	for _, part := range []proto.Message{own, all, access} {
+		if len(part.ProtoReflect().GetUnknown()) > 0 {
+			return Rule{}, errUnknown(m)
+		}
+	}
+	var r Rule
+	var known bool
+	if r.Access, known = accessOf(access); !known {
+		return Rule{}, errUnknown(m)
+	}
 	if t := own.GetTimeout(); t.IsValid() {
 		r.Timeout = max(0, t.AsDuration())
 	}
-	return r
+	return r, nil
 }
 
-// accessOf translates the option. What it does not know becomes the default,
-// which lets in nobody without identity.
-func accessOf(a *easyopsv1.Access) Access {
-	access := Access{Groups: a.GetGroups(), Services: a.GetServices()}
+func errUnknown(m protoreflect.MethodDescriptor) error {
+	return fmt.Errorf("%s: its options say what this version of easyops does not know: update github.com/go-easyops/easyops", m.FullName())
+}
+
+// accessOf translates the option.
+func accessOf(a *easyopsv1.Access) (access Access, known bool) {
+	access = Access{Groups: a.GetGroups(), Services: a.GetServices()}
 	switch a.GetAllow() {
+	case easyopsv1.Allow_DEFAULT, easyopsv1.Allow_AUTHENTICATED:
 	case easyopsv1.Allow_USERS:
 		access.Allow = Users
 	case easyopsv1.Allow_SERVICES:
 		access.Allow = Services
 	case easyopsv1.Allow_EVERYONE:
 		access.Allow = Everyone
+	default:
+		return Access{}, false
 	}
-	return access
+	return access, true
 }

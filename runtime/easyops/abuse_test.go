@@ -3,6 +3,7 @@ package easyops
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -95,7 +96,7 @@ func TestDescriptorNewerThanTheCode(t *testing.T) {
 		old := testpb.TestService_ServiceDesc
 		old.Methods = old.Methods[:1]
 		var b Service
-		b.RegisterService(&old, &funcs{})
+		recorder{&b}.RegisterService(&old, &funcs{})
 		r := newRigOf(t, ways[0], []Service{b})
 		code, body := r.get("/internal/service-info/api")
 		wantEqual(t, "code", code, 403) // in memory nobody is operator; what counts is that the server starts
@@ -147,7 +148,8 @@ func TestHTTPHandlersDrain(t *testing.T) {
 		told, over := make(chan time.Duration, 1), make(chan time.Duration, 1)
 		begun := make(chan struct{})
 		var stop time.Time
-		r := newRig(t, ways[0], &funcs{}, WithStreamGrace(3*time.Second), WithHTTP("/events", http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		r := newRig(t, ways[0], &funcs{}, WithStreamGrace(3*time.Second), WithHTTP("/events", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			w.(http.Flusher).Flush()
 			close(begun)
 			<-Draining(req.Context())
 			told <- time.Since(stop)
@@ -173,4 +175,65 @@ func TestDrainDelayAgainstTimeout(t *testing.T) {
 	if err := s.Start(); err == nil || !strings.Contains(err.Error(), "-easyops.drain-delay of 30s leaves calls no time") {
 		t.Errorf("Start: %v", err)
 	}
+}
+
+// Where the user's options may bring interceptors, the call path is run once,
+// also if one of them gives the stream another context.
+func TestFreshContextOfAnInterceptor(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, &funcs{}, WithGRPC(grpc.ChainStreamInterceptor(
+			func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+				return handler(srv, freshStream{ss})
+			})))
+		s, err := r.client().FullDuplexCall(t.Context())
+		wantCode(t, err, codes.OK)
+		_, err = s.Recv()
+		wantEqual(t, "the end", err, io.EOF)
+		wantEqual(t, "started", r.sample("grpc_server_call_started_total", "grpc_method", duplexMethod), 1)
+	})
+}
+
+type freshStream struct{ grpc.ServerStream }
+
+func (freshStream) Context() context.Context { return context.Background() }
+
+// Half a page must not look like a whole one.
+func TestPageThatTheDrainCutsShort(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		begun := make(chan struct{})
+		r := newRig(t, ways[0], &funcs{}, WithStreamGrace(time.Second), WithHTTP("/download", http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			_, _ = w.Write([]byte("the first half"))
+			_ = http.NewResponseController(w).Flush()
+			close(begun)
+			<-req.Context().Done() // a careful handler, which returns
+		})))
+		page := r.goGet("/download")
+		receives(t, "the request", begun)
+		_ = receives(t, "the stop", r.goShutdown(context.Background()))
+		if got := receives(t, "the page", page); !strings.Contains(got, "error") {
+			t.Errorf("the page looks whole: %s", got)
+		}
+	})
+}
+
+// Many streams leave room for calls.
+func TestStreamsLeaveRoomForCalls(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, &funcs{duplex: func(s duplex) error {
+			<-s.Context().Done()
+			return s.Context().Err()
+		}}, WithLimits(Limits{Calls: 1, Streams: 3}))
+		client := r.client()
+		for range 3 {
+			_, err := client.FullDuplexCall(t.Context())
+			wantCode(t, err, codes.OK)
+		}
+		synctest.Wait()
+		s, err := client.FullDuplexCall(t.Context())
+		wantCode(t, err, codes.OK)
+		_, err = s.Recv()
+		wantCode(t, err, codes.ResourceExhausted)
+		_, err = client.EmptyCall(t.Context(), &testpb.Empty{})
+		wantCode(t, err, codes.OK)
+	})
 }

@@ -55,6 +55,9 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 	if level == slog.LevelError {
 		lines = &a.faults
 	}
+	if !a.log.Enabled(c, level) {
+		return
+	}
 	suppressed, ok := lines.take(c.start.Add(elapsed), linesPerSecond)
 	if !ok {
 		return

@@ -8,7 +8,7 @@ import (
 
 // announce says what was decided.
 func (s *Server) announce() {
-	attrs := []any{"addr", s.Addr().String(), "services", s.serviceNames(), "mode", s.mode(), "registry", registry.Redact(s.cfg.registry), "instance", s.id}
+	attrs := []any{"addr", s.Addr().String(), "service", s.serviceNames(), "mode", s.mode(), "registry", registry.Redact(s.cfg.registry), "instance", s.id}
 	_, onNetwork := s.Addr().(*net.TCPAddr)
 	if !s.cfg.noStatus && s.trust == standalone && onNetwork { // otherwise nobody can see it
 		attrs = append(attrs, "help", s.helpURL())

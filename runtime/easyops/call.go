@@ -46,8 +46,9 @@ type call struct {
 	decode  func(any) error
 	cancel  context.CancelFunc // where the method has a timeout, and of HTTP requests
 	remote  string             // the peer of an HTTP request
+	flushed atomic.Bool        // the answer to an HTTP request is sent in parts
 
-	ended atomic.Pointer[status.Status] // what the runtime has ended the call with
+	ended atomic.Pointer[status.Status] // what the call was ended with, by the runtime or byHandler
 
 	// Owned by the shard that the call is listed in.
 	shard      *shard
@@ -83,7 +84,7 @@ func callFrom(ctx context.Context) *call {
 // wrap returns a copy of a service's descriptor whose handlers run the call
 // path. Nothing of a request is decoded before the path lets it through.
 func (s *Server) wrap(desc *grpc.ServiceDesc, ours bool) *grpc.ServiceDesc {
-	rules := rulesOf(desc.ServiceName, ours)
+	rules, _ := rulesOf(desc.ServiceName, ours) // checked with the service
 	wrapped := *desc
 	wrapped.Methods = make([]grpc.MethodDesc, len(desc.Methods))
 	for i, d := range desc.Methods {
@@ -112,16 +113,18 @@ func (m *method) unary(handler grpc.MethodHandler) grpc.MethodHandler {
 	}
 }
 
-// streaming wraps the handler of a streaming method. Where an interceptor has
-// begun the call already, only the handler is left to run.
+// streaming wraps the handler of a streaming method. Where interceptStream
+// comes first, it has begun the call already.
 func (m *method) streaming(handler grpc.StreamHandler) grpc.StreamHandler {
-	return func(srv any, ss grpc.ServerStream) (err error) {
-		if callFrom(ss.Context()) != nil {
-			return handler(srv, ss)
-		}
-		return m.runStream(srv, ss, handler)
+	if m.server.intercepts() {
+		return handler
 	}
+	return func(srv any, ss grpc.ServerStream) error { return m.runStream(srv, ss, handler) }
 }
+
+// intercepts tells whether the user brings options of grpc-go, with which
+// interceptors may come.
+func (s *Server) intercepts() bool { return len(s.cfg.grpcOptions) > 0 }
 
 func (m *method) runStream(srv any, ss grpc.ServerStream, handler grpc.StreamHandler) (err error) {
 	c := &streamCall{call{Context: ss.Context(), ServerStream: ss}}
@@ -143,11 +146,11 @@ func (s *Server) interceptStream(srv any, ss grpc.ServerStream, info *grpc.Strea
 }
 
 // refuseUnknown answers the calls of methods that are not registered.
-func (s *Server) refuseUnknown(srv any, ss grpc.ServerStream) error {
-	name, _ := grpc.MethodFromServerStream(ss)
-	return s.unknown.streaming(func(any, grpc.ServerStream) error {
+func (s *Server) refuseUnknown() grpc.StreamHandler {
+	return s.unknown.streaming(func(_ any, ss grpc.ServerStream) error {
+		name, _ := grpc.MethodFromServerStream(ss)
 		return status.Errorf(codes.Unimplemented, "this server has no method %.256q", name)
-	})(srv, ss)
+	})
 }
 
 // begin is the way in, the same for every call: count, deadline, bound,
@@ -195,11 +198,11 @@ func (c *call) end(err error, panicked any) error {
 	}
 	cancelled := c.cancelled()
 	if c.cancel != nil {
-		c.cancel()
+		defer c.cancel()
 	}
 	m.server.calls.remove(c)
-	if ended := c.ended.Load(); ended != nil {
-		err, cancelled = ended.Err(), false
+	if !c.ended.CompareAndSwap(nil, byHandler) {
+		err, cancelled = c.ended.Load().Err(), false
 	}
 	elapsed := time.Since(c.start)
 	code := codes.OK
@@ -216,6 +219,9 @@ func (c *call) end(err error, panicked any) error {
 	m.server.access.write(c, code, err, elapsed)
 	return err
 }
+
+// byHandler marks a call that its handler has ended.
+var byHandler = status.New(codes.OK, "")
 
 // cancelled tells whether the client has cancelled the call. A client whose
 // deadline passes cancels too, and may be a little earlier than our own timer.
@@ -276,6 +282,15 @@ func randomID(n int) string {
 	b := make([]byte, n)
 	rand.Read(b) // never fails (crypto/rand since Go 1.24)
 	return hex.EncodeToString(b)
+}
+
+// isStream tells whether the call may last, so that it has to be told to end.
+// Of HTTP requests those whose answer is sent in parts, such as events, may.
+func (c *call) isStream() bool {
+	if c.method.http {
+		return c.flushed.Load()
+	}
+	return c.method.stream
 }
 
 // peer returns the address of the caller.

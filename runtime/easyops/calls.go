@@ -21,7 +21,7 @@ const ignoredAfter = 10 * time.Second
 // calls are the calls in flight. They are listed, so that a stop can end what
 // is left and name it, and so that a request that never arrives is noticed.
 type calls struct {
-	max      int64
+	max      [classes]int64
 	n        [classes]atomic.Int64
 	ignoring atomic.Int64 // handlers that ignore the end of their context
 	shards   [16]shard
@@ -39,7 +39,7 @@ type shard struct {
 }
 
 func newCalls(l Limits, log *slog.Logger, spawn func(func())) *calls {
-	cs := &calls{max: int64(l.Calls), timeout: l.RequestTimeout, log: log, spawn: spawn}
+	cs := &calls{max: [classes]int64{int64(l.Calls), int64(l.Streams), maxOfRuntime, maxOfRuntime}, timeout: l.RequestTimeout, log: log, spawn: spawn}
 	for i := range cs.shards {
 		h := &cs.shards[i].head
 		h.next, h.prev = h, h
@@ -53,21 +53,22 @@ func newCalls(l Limits, log *slog.Logger, spawn func(func())) *calls {
 type class int
 
 const (
-	ofUsers class = iota
+	ofUsers       class = iota
+	streamOfUsers       // HTTP requests too: either may last
 	ofRuntime
 	streamOfRuntime
 	classes
 )
 
 func (m *method) class() class {
-	switch {
-	case !m.ours:
-		return ofUsers
-	case m.stream:
-		return streamOfRuntime
-	default:
-		return ofRuntime
+	class := ofUsers
+	if m.ours {
+		class = ofRuntime
 	}
+	if m.stream {
+		class++
+	}
+	return class
 }
 
 // maxOfRuntime is how many calls of each of the runtime's own classes may be in
@@ -76,11 +77,8 @@ const maxOfRuntime = 1000
 
 // add lists a call, unless there are too many of its class.
 func (cs *calls) add(c *call) bool {
-	class, limit := c.method.class(), cs.max
-	if class != ofUsers {
-		limit = maxOfRuntime
-	}
-	if cs.n[class].Add(1) > limit {
+	class := c.method.class()
+	if cs.n[class].Add(1) > cs.max[class] {
 		cs.n[class].Add(-1)
 		return false
 	}
@@ -147,28 +145,34 @@ func (cs *calls) look(now time.Time) {
 	cs.abort(late, func(c *call) bool {
 		return !c.method.stream && !c.arrived.Load() && now.Sub(c.start) > cs.timeout
 	})
-	cs.each(func(c *call) { cs.notice(c, now) })
-}
-
-// notice keeps account of a call whose context has ended.
-func (cs *calls) notice(c *call, now time.Time) {
-	if c.Err() == nil {
-		return
-	}
-	if c.overSince.IsZero() {
-		c.overSince = now
-	}
-	if !c.ignores && now.Sub(c.overSince) > ignoredAfter {
-		c.ignores = true
-		cs.ignoring.Add(1)
+	var deaf []*call
+	cs.each(func(c *call) {
+		if cs.notice(c, now) {
+			deaf = append(deaf, c)
+		}
+	})
+	for _, c := range deaf {
 		cs.log.Warn("handler ignores the end of its call", "method", c.method.name, "peer", c.peer(), "duration", now.Sub(c.start).Round(time.Second))
 	}
 }
 
-// end ends the calls of the methods for which which returns true.
-func (cs *calls) end(which func(*method) bool) {
-	cs.abort(statusDraining, func(c *call) bool { return which(c.method) })
+// notice tells whether a handler ignores the end of its call's context, once.
+func (cs *calls) notice(c *call, now time.Time) bool {
+	if c.Err() == nil || c.ignores {
+		return false
+	}
+	if c.overSince.IsZero() {
+		c.overSince = now
+	}
+	c.ignores = now.Sub(c.overSince) > ignoredAfter
+	if c.ignores {
+		cs.ignoring.Add(1)
+	}
+	return c.ignores
 }
+
+// end ends the calls for which which returns true, because the server stops.
+func (cs *calls) end(which func(*call) bool) { cs.abort(statusDraining, which) }
 
 var statusDraining = status.New(codes.Unavailable, "server draining")
 
@@ -223,7 +227,9 @@ func (c *call) abort(st *status.Status) {
 		return
 	}
 	s, ok := grpc.ServerTransportStreamFromContext(c.Context).(interface{ WriteStatus(*status.Status) error })
-	if ok {
-		_ = s.WriteStatus(st) // fails only where the connection is gone
+	if !ok {
+		c.method.server.log.Warn("this version of grpc-go does not let the runtime end a call: it goes on until its connection closes", "method", c.method.name)
+		return
 	}
+	_ = s.WriteStatus(st) // fails only where the connection is gone
 }

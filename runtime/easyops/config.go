@@ -56,6 +56,7 @@ type config struct {
 	onStop      []hook
 	onError     []func(context.Context, string, error)
 	checks      []*check
+	infos       []info
 
 	// Settings of clients.
 	target      string
@@ -66,6 +67,12 @@ type config struct {
 type hook struct {
 	name string
 	f    func(context.Context) error
+}
+
+// info is a text of the user's for operators.
+type info struct {
+	name string
+	text func() string
 }
 
 // route is an HTTP handler of the user's.

@@ -1,6 +1,7 @@
 package easyops
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -16,8 +17,18 @@ import (
 // there is no instance waits for one, 30 s at most, and then fails with
 // UNAVAILABLE. Who dialled closes it.
 type Conn struct {
-	*routing.Conn
+	conn     *routing.Conn
 	registry registry.Registry // nil with a target
+}
+
+// Invoke implements [grpc.ClientConnInterface].
+func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return c.conn.Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream implements [grpc.ClientConnInterface].
+func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return c.conn.NewStream(ctx, desc, method, opts...)
 }
 
 // Dial returns a connection to the service of the given full name, such as
@@ -52,7 +63,7 @@ func Dial(service string, opts ...DialOption) (*Conn, error) {
 
 // Close ends all calls and connections.
 func (c *Conn) Close() error {
-	err := c.Conn.Close()
+	err := c.conn.Close()
 	if c.registry != nil {
 		err = errors.Join(err, c.registry.Close())
 	}

@@ -102,8 +102,8 @@ func (s *Server) serveGRPC(w http.ResponseWriter, r *http.Request) {
 }
 
 // userHandler runs a handler of the user's like a call: bounded, admitted,
-// recovered, listed, and told when the server drains. Its context ends with the
-// stream grace.
+// recovered, listed, and told when the server drains. Where it sends its answer
+// in parts, its context ends with the stream grace.
 func (s *Server) userHandler(r route) http.Handler {
 	m := &method{server: s, name: "HTTP " + r.pattern, access: r.access, stream: true, http: true}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -119,16 +119,29 @@ func (s *Server) userHandler(r route) http.Handler {
 			return
 		}
 		defer s.calls.remove(c)
-		answer := &response{ResponseWriter: w}
-		defer s.recoverHTTP(answer, c)
+		answer := &response{ResponseWriter: w, call: c}
+		defer s.recoverHTTP(answer)
 		r.handler.ServeHTTP(answer, req.WithContext(c))
+		answer.close()
 	})
+}
+
+// close ends the answer of a handler whose context the runtime has ended as
+// what it may be, a part.
+func (r *response) close() {
+	switch {
+	case r.call.ended.CompareAndSwap(nil, byHandler):
+	case r.begun:
+		panic(http.ErrAbortHandler)
+	default:
+		http.Error(r, "the server is draining: try again", http.StatusServiceUnavailable)
+	}
 }
 
 // recoverHTTP answers in place of a handler that panicked. Where an answer has
 // begun it is broken off, so that nobody takes it for whole.
 // http.ErrAbortHandler is meant for net/http.
-func (s *Server) recoverHTTP(w *response, c *call) {
+func (s *Server) recoverHTTP(w *response) {
 	p := recover()
 	if p == nil {
 		return
@@ -136,7 +149,7 @@ func (s *Server) recoverHTTP(w *response, c *call) {
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
 	}
-	err := s.recovered(c, "http", c.method.name, p)
+	err := s.recovered(w.call, "http", w.call.method.name, p)
 	if w.begun {
 		panic(http.ErrAbortHandler)
 	}
@@ -147,6 +160,7 @@ func (s *Server) recoverHTTP(w *response, c *call) {
 // handlers look for by type assertions; [http.ResponseController] unwraps it.
 type response struct {
 	http.ResponseWriter
+	call  *call
 	begun bool
 }
 
@@ -169,11 +183,13 @@ func (r *response) ReadFrom(from io.Reader) (int64, error) {
 
 func (r *response) Flush() {
 	r.begun = true
+	r.call.flushed.Store(true)
 	_ = http.NewResponseController(r.ResponseWriter).Flush() // as http.Flusher, which has no error
 }
 
 func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	r.begun = true
+	r.call.flushed.Store(true)
 	return http.NewResponseController(r.ResponseWriter).Hijack()
 }
 

@@ -15,7 +15,8 @@ import (
 type Limits struct {
 	Connections      int           // open at once; 16,384
 	ConnectionsPerIP int           // of them from one IP address; 4,096
-	Calls            int           // in flight at once, others are RESOURCE_EXHAUSTED; 10,000
+	Calls            int           // unary calls in flight at once, others are RESOURCE_EXHAUSTED; 10,000
+	Streams          int           // streams and requests to HTTP handlers in flight at once; 20,000
 	Resets           int           // calls that a connection may cancel in 10 s before it is closed; 1,000
 	RequestTimeout   time.Duration // for a unary call's request to arrive; 60 s
 	OpenTimeout      time.Duration // for each step of opening a connection; 5 s
@@ -36,6 +37,7 @@ func (l Limits) withDefaults() Limits {
 		Connections:      orDefault(l.Connections, 16_384),
 		ConnectionsPerIP: orDefault(l.ConnectionsPerIP, 4_096),
 		Calls:            orDefault(l.Calls, 10_000),
+		Streams:          orDefault(l.Streams, 20_000),
 		Resets:           orDefault(l.Resets, 1_000),
 		RequestTimeout:   orDefault(l.RequestTimeout, time.Minute),
 		OpenTimeout:      orDefault(l.OpenTimeout, 5*time.Second),

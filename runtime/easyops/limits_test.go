@@ -33,8 +33,8 @@ func TestTooManyCalls(t *testing.T) {
 			wantCode(t, err, codes.ResourceExhausted)
 			s, err := client.StreamingOutputCall(t.Context(), &testpb.StreamingOutputCallRequest{})
 			wantCode(t, err, codes.OK)
-			_, err = s.Recv()
-			wantCode(t, err, codes.ResourceExhausted)
+			_, err = s.Recv() // streams have a bound of their own
+			wantCode(t, err, codes.OK)
 		}
 		wantEqual(t, "in flight", r.sample("easyops_calls_in_flight"), 4)
 		h.let()
@@ -47,7 +47,7 @@ func TestTooManyCalls(t *testing.T) {
 			wantCode(t, err, codes.OK)
 		}
 		wantEqual(t, "in flight", r.sample("easyops_calls_in_flight"), 0)
-		wantEqual(t, "refused", r.sample("grpc_server_call_duration_seconds", "grpc_status", "RESOURCE_EXHAUSTED"), 40)
+		wantEqual(t, "refused", r.sample("grpc_server_call_duration_seconds", "grpc_status", "RESOURCE_EXHAUSTED"), 20)
 	})
 }
 

@@ -273,6 +273,17 @@ func WithCheck(name string, f func(context.Context) error) ServerOption {
 	})
 }
 
+// WithInfo shows a text of the program's own to operators, on the page
+// /internal/service-info/infoproviders. It is asked for at each request, and
+// may be asked for concurrently.
+func WithInfo(name string, text func() string) ServerOption {
+	return serverOption(func(c *config) {
+		if c.present("WithInfo("+strconv.Quote(name)+")", text != nil) {
+			c.infos = append(c.infos, info{name, text})
+		}
+	})
+}
+
 // WithHTTP serves an HTTP handler on the gRPC port. The pattern is one of
 // [http.ServeMux]; "/internal/", "/metrics", "/livez" and "/readyz" are taken.
 // Without a rule callers must be authenticated.

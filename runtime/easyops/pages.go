@@ -39,6 +39,7 @@ func (s *Server) newPages() (err error) {
 		s.pages.HandleMetrics(s.metrics.Registry()),
 		s.pages.HandleShutdown(func(who string) { s.stop("asked for by " + who) }),
 		s.pages.HandleDebug(s.cfg.heapDump),
+		s.pages.HandleTexts(s.texts),
 	)
 	if s.statusLis != nil {
 		s.statusHTTP = s.httpServer(s.pages.Handler())
@@ -118,6 +119,19 @@ func (s *Server) onPort() http.Handler {
 		return s.pages.ProbesHandler()
 	}
 	return s.pages.Handler()
+}
+
+// texts are those of WithInfo.
+func (s *Server) texts() []status.NamedText {
+	all := make([]status.NamedText, 0, len(s.cfg.infos))
+	for _, i := range s.cfg.infos {
+		t := status.NamedText{Name: i.name}
+		if err := s.guard(s.life, "WithInfo "+i.name, func() { t.Text = i.text() }); err != nil {
+			t.Text = err.Error()
+		}
+		all = append(all, t)
+	}
+	return all
 }
 
 // describe describes every service, from its descriptor where that is linked in.

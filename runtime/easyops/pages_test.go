@@ -202,7 +202,7 @@ func TestLogOfALife(t *testing.T) {
 			t.Errorf("%s is %v, want %v", key, lines[0][key], want)
 		}
 	}
-	for _, key := range []string{"services", "registry", "instance"} {
+	for _, key := range []string{"service", "registry", "instance"} {
 		if lines[0][key] == nil {
 			t.Errorf("the start says nothing of %s", key)
 		}
@@ -218,5 +218,16 @@ func TestLogOfALife(t *testing.T) {
 	calls := l.with(t, "call")
 	if len(calls) == 0 || len(calls) > 50 {
 		t.Errorf("%d lines for 301 calls", len(calls))
+	}
+}
+
+// TestInfo: texts of the program's own, and one that panics.
+func TestInfo(t *testing.T) {
+	s := startEcho(t, easyops.WithInfo("queue", func() string { return "7 waiting" }),
+		easyops.WithInfo("broken", func() string { panic("the secret") }))
+	_, body := get(t, local(s.Server)+"/internal/service-info/infoproviders")
+	mustContain(t, body, "queue", "7 waiting", "broken", "internal error")
+	if strings.Contains(body, "secret") {
+		t.Errorf("a panic is shown:\n%s", body)
 	}
 }

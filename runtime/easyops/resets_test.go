@@ -58,10 +58,6 @@ func TestRapidReset(t *testing.T) {
 		if peak.Load() > 260 {
 			t.Errorf("%d handlers at once", peak.Load())
 		}
-		if w.viaH2 {
-			return // net/http may have closed the connection before us
-		}
-		r.await("the log", func() bool { return len(r.log.lines("connection closed: it cancels most of its calls")) == 1 })
 	})
 }
 

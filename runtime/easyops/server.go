@@ -115,7 +115,7 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, impl any) {
 		panic(fmt.Sprintf("easyops: %s is registered after Start: register services before", desc.ServiceName))
 	}
 	var b Service
-	b.RegisterService(desc, impl)
+	recorder{&b}.RegisterService(desc, impl)
 	s.services = append(s.services, b)
 }
 
@@ -126,14 +126,18 @@ func (s *Server) GetServiceInfo() map[string]grpc.ServiceInfo {
 	if s.grpc != nil {
 		return s.grpc.GetServiceInfo()
 	}
-	g := grpc.NewServer()
-	defer g.Stop()
+	info := map[string]grpc.ServiceInfo{}
 	for _, b := range s.services {
-		if _, twice := g.GetServiceInfo()[b.desc.ServiceName]; b.err == nil && !twice {
-			g.RegisterService(b.desc, nil)
+		i := grpc.ServiceInfo{Metadata: b.desc.Metadata}
+		for _, m := range b.desc.Methods {
+			i.Methods = append(i.Methods, grpc.MethodInfo{Name: m.MethodName})
 		}
+		for _, m := range b.desc.Streams {
+			i.Methods = append(i.Methods, grpc.MethodInfo{Name: m.StreamName, IsClientStream: m.ClientStreams, IsServerStream: m.ServerStreams})
+		}
+		info[b.desc.ServiceName] = i
 	}
-	return g.GetServiceInfo()
+	return info
 }
 
 var errNotStarted = errors.New("the server was not started, or its Start returned an error")

@@ -37,17 +37,19 @@ func Bind[S any](register func(grpc.ServiceRegistrar, S), impl S, comments Comme
 			s.err = fmt.Errorf("%T cannot be registered (%v): embed the Unimplemented…Server struct by value, not as a pointer, and pass an implementation that is not nil", impl, p)
 		}
 	}()
-	register(&s, impl)
+	register(recorder{&s}, impl)
 	if s.desc == nil && s.err == nil {
 		s.err = fmt.Errorf("the register function for %T registered no service", impl)
 	}
 	return s
 }
 
-// RegisterService implements [grpc.ServiceRegistrar]. It is called by [Bind].
-func (s *Service) RegisterService(desc *grpc.ServiceDesc, impl any) {
-	s.desc, s.impl = desc, impl
+// recorder is a [grpc.ServiceRegistrar] that notes what is registered.
+type recorder struct{ *Service }
+
+func (r recorder) RegisterService(desc *grpc.ServiceDesc, impl any) {
+	r.desc, r.impl = desc, impl
 	if v := reflect.ValueOf(impl); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		s.err = fmt.Errorf("%s: the implementation is nil: pass a value that implements it", desc.ServiceName)
+		r.err = fmt.Errorf("%s: the implementation is nil: pass a value that implements it", desc.ServiceName)
 	}
 }

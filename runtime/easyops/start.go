@@ -5,19 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"reflect"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/go-easyops/easyops/runtime/auth"
-	"github.com/go-easyops/easyops/runtime/metrics"
 	"github.com/go-easyops/easyops/runtime/port"
 	"github.com/go-easyops/easyops/runtime/registry"
 )
@@ -64,184 +59,6 @@ func (s *Server) abandon() {
 		_ = s.registry.Close() // nothing was listed
 	}
 	close(s.done)
-}
-
-// check looks at everything that can be wrong before anything is begun.
-func (s *Server) check() {
-	c := s.cfg
-	s.checkServices()
-	s.checkRoutes()
-	s.checkAddresses()
-	var err error
-	s.tls, err = serverTLS(c)
-	c.fault(err)
-	_, err = authorities(c.tlsCA)
-	c.fault(err)
-	if s.metrics, err = metrics.New(c.prometheus); err != nil {
-		c.fault(fmt.Errorf("WithPrometheus: %w", err))
-	}
-	if !c.unlisted {
-		s.registry, err = openRegistry(c)
-		c.fault(err)
-	}
-	s.checkEntries()
-	if c.drainDelay == unset {
-		c.drainDelay = defaultDrainDelay
-		if s.trust == standalone {
-			c.drainDelay = 0
-		}
-	}
-	if c.shutdownTimeout > 0 && c.drainDelay >= c.shutdownTimeout-reserveOf(c.shutdownTimeout) {
-		c.fault(fmt.Errorf("-easyops.drain-delay of %v leaves calls no time to end within -easyops.shutdown-timeout of %v: make it shorter, or the timeout longer", c.drainDelay, c.shutdownTimeout))
-	}
-	c.limits = c.limits.withDefaults()
-}
-
-func (s *Server) checkServices() {
-	names := map[string]bool{}
-	for _, b := range s.services {
-		if err := b.check(); err != nil {
-			s.cfg.fault(err)
-			continue
-		}
-		if names[b.desc.ServiceName] {
-			s.cfg.fault(fmt.Errorf("%s is given twice: one server serves a service once", b.desc.ServiceName))
-		}
-		names[b.desc.ServiceName] = true
-	}
-	if len(s.services) == 0 && len(s.cfg.routes) == 0 {
-		s.cfg.fault(errors.New("there is nothing to serve: pass a service"))
-	}
-}
-
-// check finds what would keep a service from being served.
-func (b Service) check() error {
-	if b.err != nil {
-		return b.err
-	}
-	if b.desc == nil {
-		return errors.New("a Service that no Bind function has made: pass what one returns")
-	}
-	name, want := b.desc.ServiceName, reflect.TypeOf(b.desc.HandlerType)
-	switch {
-	case name == healthService:
-		return fmt.Errorf("the runtime serves %s itself: do not register it, and make readiness depend on WithCheck", name)
-	case slices.Contains(reflectionServices, name):
-		return fmt.Errorf("the runtime serves %s itself: do not register it", name)
-	case want == nil || want.Kind() != reflect.Pointer || want.Elem().Kind() != reflect.Interface:
-		return fmt.Errorf("%s: its ServiceDesc names no interface as HandlerType: use a generated one", name)
-	case !reflect.TypeOf(b.impl).Implements(want.Elem()):
-		return fmt.Errorf("%s: %T does not implement %v", name, b.impl, want.Elem())
-	}
-	return nil
-}
-
-var reflectionServices = []string{
-	"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection",
-}
-
-// checkEntries finds what no registry would list.
-func (s *Server) checkEntries() {
-	c := s.cfg
-	entry := registry.Instance{
-		ID: s.id, Service: "checked.before", Addr: "127.0.0.1:1", Kinds: []registry.Kind{registry.KindGRPC},
-		Health: registry.Ready, Tags: c.tags, Owner: c.owner,
-	}
-	if err := entry.Validate(); err != nil {
-		c.fault(fmt.Errorf("-easyops.tags or EASYOPS_TAGS, -easyops.owner or EASYOPS_OWNER: %w", err))
-	}
-	if c.advertise == "" {
-		return
-	}
-	if err := registry.ValidAddr(c.advertise); err != nil {
-		c.fault(fmt.Errorf("-easyops.advertise or EASYOPS_ADVERTISE: %w", err))
-	}
-}
-
-// checkAddresses decides how far callers are trusted, which depends on who can
-// connect.
-func (s *Server) checkAddresses() {
-	c := s.cfg
-	s.trust = c.trust
-	exposed := ""
-	check := func(name, addr string) {
-		switch local, err := onThisMachine(addr); {
-		case err != nil:
-			c.fault(fmt.Errorf("-%s%s or EASYOPS_%s: %q: %w", flagPrefix, name, strings.ToUpper(strings.ReplaceAll(name, "-", "_")), addr, err))
-		case !local:
-			exposed = addr
-		}
-	}
-	if c.addr != "" && c.listener == nil {
-		check("addr", c.addr)
-	}
-	if c.statusAddr != "" && !c.noStatus {
-		check("status-addr", c.statusAddr)
-		if _, port, _ := net.SplitHostPort(c.addr); c.addr == c.statusAddr && port != "0" {
-			c.fault(fmt.Errorf("-easyops.addr and -easyops.status-addr are both %q: leave the latter out, the pages are on the gRPC port then", c.addr))
-		}
-	}
-	if c.listener != nil && !isLocal(c.listener) {
-		exposed = c.listener.Addr().String()
-	}
-	if s.trust != standalone || exposed == "" {
-		return
-	}
-	if !s.allForEveryone() {
-		c.fault(errExposed(exposed))
-	}
-	s.trust = open
-}
-
-// allForEveryone tells whether every rule of every service and handler is
-// EVERYONE.
-func (s *Server) allForEveryone() bool {
-	for _, b := range s.services {
-		if b.desc == nil {
-			continue
-		}
-		rules := rulesOf(b.desc.ServiceName, false)
-		for _, m := range b.desc.Methods {
-			if rules[m.MethodName].Access.Allow != auth.Everyone {
-				return false
-			}
-		}
-		for _, m := range b.desc.Streams {
-			if rules[m.StreamName].Access.Allow != auth.Everyone {
-				return false
-			}
-		}
-	}
-	for _, r := range s.cfg.routes {
-		if r.access.Allow != auth.Everyone {
-			return false
-		}
-	}
-	return true
-}
-
-// rulesOf reads the rules of a service from the descriptors that are linked in.
-// What has none gets the default. The services of the runtime itself are not
-// described by rules: health is open, reflection is for authenticated callers.
-func rulesOf(service string, ours bool) map[string]auth.Rule {
-	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
-	if err != nil {
-		return nil
-	}
-	sd, ok := d.(protoreflect.ServiceDescriptor)
-	if !ok {
-		return nil
-	}
-	rules := map[string]auth.Rule{}
-	for i := range sd.Methods().Len() {
-		m := sd.Methods().Get(i)
-		rule := auth.RuleOf(m)
-		if ours && service == healthService {
-			rule.Access.Allow = auth.Everyone
-		}
-		rules[string(m.Name())] = rule
-	}
-	return rules
 }
 
 // method makes and keeps the record of a method.
@@ -345,8 +162,8 @@ func (s *Server) newGRPC() (err error) {
 			}
 		}
 	}()
-	opts := append(transportDefaults(s.cfg.limits), grpc.UnknownServiceHandler(s.refuseUnknown))
-	if len(s.cfg.grpcOptions) > 0 {
+	opts := append(transportDefaults(s.cfg.limits), grpc.UnknownServiceHandler(s.refuseUnknown()))
+	if s.intercepts() {
 		opts = append(opts, grpc.StreamInterceptor(s.interceptStream))
 	}
 	opts = append(opts, s.cfg.grpcOptions...)

@@ -100,7 +100,7 @@ func (s *Server) drain(ctx context.Context) error {
 	s.port.StopAccepting()
 	drained := make(chan error, 1)
 	go func() { drained <- s.drainParts(ctx) }()
-	s.calls.end(func(m *method) bool { return m.stream && m.ours })
+	s.calls.end(func(c *call) bool { return c.method.ours && c.isStream() })
 	grace := time.After(s.cfg.streamGrace)
 	for {
 		select {
@@ -115,7 +115,7 @@ func (s *Server) drain(ctx context.Context) error {
 				return err
 			}
 		case <-grace:
-			s.calls.end(func(m *method) bool { return m.stream })
+			s.calls.end((*call).isStream)
 			grace = time.After(100 * time.Millisecond) // for those that began meanwhile
 		}
 	}
@@ -147,7 +147,7 @@ const lastWords = 50 * time.Millisecond
 func (s *Server) cutOff() error {
 	names := s.calls.names()
 	if len(names) > 0 {
-		s.calls.end(func(*method) bool { return true })
+		s.calls.end(func(*call) bool { return true })
 		time.Sleep(lastWords)
 	}
 	err := s.port.Close()
@@ -160,7 +160,7 @@ func (s *Server) cutOff() error {
 		s.log.Warn("call cut off", "call", name)
 	}
 	if len(names) > 0 {
-		return fmt.Errorf("%d calls were cut off: %s", len(names), strings.Join(names, "; "))
+		return fmt.Errorf("calls were cut off (%d): %s", len(names), strings.Join(names, "; "))
 	}
 	return err
 }

@@ -68,7 +68,10 @@ func (p *Port) classify(c *conn) {
 
 func (p *Port) classifyTLS(c *conn) error {
 	tc := tls.Server(c, p.tls)
-	if err := tc.HandshakeContext(context.Background()); err != nil {
+	// The connection has a deadline; this one is for callbacks of the user's.
+	ctx, cancel := context.WithTimeout(context.Background(), p.cfg.ClassifyTimeout)
+	defer cancel()
+	if err := tc.HandshakeContext(ctx); err != nil {
 		return p.handshakeFailed(c, err)
 	}
 	state := tc.ConnectionState()

@@ -10,6 +10,9 @@ import (
 )
 
 const (
+	// closeTime is what Close leaves to goroutines whose connections it has closed. Only a
+	// TLS callback of the user's that ignores its context needs more.
+	closeTime = time.Second
 	// hurryTime is what is left to a connection that is being classified when the port drains.
 	hurryTime = time.Second
 	// lingerTime is how long a refused client gets to read its farewell.
@@ -136,7 +139,11 @@ func (p *Port) Close() error {
 	if p.accepting.Load() {
 		<-p.acceptDone
 	}
-	<-p.quiet()
+	select {
+	case <-p.quiet():
+	case <-time.After(closeTime):
+		err = errors.Join(err, errors.New("port: a callback of the TLS configuration has not returned"))
+	}
 	return err
 }
 

@@ -92,4 +92,13 @@ type (
 	ErrorData struct {
 		Error string `json:"error"`
 	}
+	// TextsData is /internal/service-info/infoproviders.
+	TextsData struct {
+		Texts []NamedText `json:"texts"`
+	}
+	// NamedText is a text of the program's own in [TextsData].
+	NamedText struct {
+		Name string `json:"name"`
+		Text string `json:"text"`
+	}
 )

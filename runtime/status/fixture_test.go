@@ -63,6 +63,7 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 		p.HandleHealth(f.health),
 		p.HandleShutdown(f.shutdown),
 		p.HandleDebug(false),
+		p.HandleTexts(func() []NamedText { return []NamedText{{"queue", "7 waiting"}} }),
 		p.Handle(Page{Path: "/internal/cache/{name}", Group: "Actions", Title: "Cache", Help: "Clears a cache.", Access: Operator, Get: getName, Post: postName}),
 	)
 	if err != nil {

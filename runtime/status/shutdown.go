@@ -1,8 +1,11 @@
 package status
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -30,11 +33,23 @@ func (p *Pages) HandleShutdown(shutdown func(who string)) error {
 	})
 }
 
+// scrapeLog tells faults of metrics from readers that hang up.
+type scrapeLog struct{ logger *slog.Logger }
+
+// Println implements [promhttp.Logger].
+func (l scrapeLog) Println(v ...any) {
+	level, text := slog.LevelError, strings.TrimSpace(fmt.Sprintln(v...))
+	if strings.Contains(text, "sending metric") {
+		level = slog.LevelDebug
+	}
+	l.logger.Log(context.Background(), level, "metrics", "err", text)
+}
+
 // HandleMetrics registers /internal/service-info/metrics and /metrics, which
 // show what from gathers to whom Config.Metrics lets in.
 func (p *Pages) HandleMetrics(from prometheus.Gatherer) error {
 	h := promhttp.HandlerFor(from, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(p.cfg.Logger.Handler(), slog.LevelError),
+		ErrorLog:            scrapeLog{p.cfg.Logger},
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: maxScrapes,
 		EnableOpenMetrics:   true,
