@@ -50,6 +50,8 @@ type call struct {
 
 	ended atomic.Pointer[status.Status] // what the call was ended with, by the runtime or byHandler
 
+	class class // that it is counted in
+
 	// Owned by the shard that the call is listed in.
 	shard      *shard
 	next, prev *call
@@ -185,9 +187,13 @@ var errTooManyCalls = status.Error(codes.ResourceExhausted, "too many calls in f
 
 // receive decodes the request of a unary call.
 func (c *call) receive(into any) error {
-	err := c.decode(into)
-	c.arrived.Store(true)
-	return err
+	if err := c.decode(into); err != nil {
+		return err
+	}
+	if !c.method.server.calls.arrived(c) {
+		return errTooManyCalls
+	}
+	return nil
 }
 
 // end is the way out, the same for every call: recover, count, log.
@@ -292,6 +298,9 @@ func (c *call) isStream() bool {
 	}
 	return c.method.stream
 }
+
+// isSilent tells whether the request of a unary call has not arrived.
+func (c *call) isSilent() bool { return !c.method.stream && !c.arrived.Load() }
 
 // peer returns the address of the caller.
 func (c *call) peer() string {

@@ -39,7 +39,11 @@ type shard struct {
 }
 
 func newCalls(l Limits, log *slog.Logger, spawn func(func())) *calls {
-	cs := &calls{max: [classes]int64{int64(l.Calls), int64(l.Streams), maxOfRuntime, maxOfRuntime}, timeout: l.RequestTimeout, log: log, spawn: spawn}
+	cs := &calls{timeout: l.RequestTimeout, log: log, spawn: spawn}
+	cs.max = [classes]int64{
+		unary: int64(l.Calls), waiting: 4 * int64(l.Calls), streaming: int64(l.Streams),
+		ownUnary: maxOfRuntime, ownWaiting: 4 * maxOfRuntime, ownStreaming: maxOfRuntime,
+	}
 	for i := range cs.shards {
 		h := &cs.shards[i].head
 		h.next, h.prev = h, h
@@ -48,38 +52,59 @@ func newCalls(l Limits, log *slog.Logger, spawn func(func())) *calls {
 }
 
 // class is a kind of call with a bound of its own, so that one kind cannot
-// take the room of another: a busy server is not a sick one, and those who
-// watch its health must not make it busy.
+// take the room of another: a busy server is not a sick one, those who watch its
+// health must not make it busy, and who sends no request keeps nobody out.
 type class int
 
 const (
-	ofUsers       class = iota
-	streamOfUsers       // HTTP requests too: either may last
-	ofRuntime
-	streamOfRuntime
+	unary     class = iota
+	waiting         // unary, and the request has not arrived
+	streaming       // HTTP requests too: either may last
+	ownUnary        // the same for calls of the runtime's own methods
+	ownWaiting
+	ownStreaming
 	classes
 )
 
-func (m *method) class() class {
-	class := ofUsers
-	if m.ours {
-		class = ofRuntime
-	}
+// own is how far the class of a runtime's own call is from that of a user's.
+const own = ownUnary - unary
+
+// firstClass returns the class in which calls of the method begin.
+func (m *method) firstClass() class {
+	class := waiting
 	if m.stream {
-		class++
+		class = streaming
+	}
+	if m.ours {
+		class += own
 	}
 	return class
 }
 
-// maxOfRuntime is how many calls of each of the runtime's own classes may be in
-// flight.
-const maxOfRuntime = 1000
+const (
+	// maxOfRuntime is how many calls of each of the runtime's own classes may
+	// be in flight.
+	maxOfRuntime = 1000
+	// shortTimeout is the time for a request to arrive where it must not take
+	// longer: for the runtime's own methods, and when many are waited for.
+	shortTimeout = 2 * time.Second
+)
 
-// add lists a call, unless there are too many of its class.
+// enter counts a call in a class, unless that is full.
+func (cs *calls) enter(c *call, to class) bool {
+	if cs.n[to].Add(1) > cs.max[to] {
+		cs.n[to].Add(-1)
+		return false
+	}
+	c.class = to
+	return true
+}
+
+// add lists a call, unless there are too many of its class, or no room for it
+// when its request arrives.
 func (cs *calls) add(c *call) bool {
-	class := c.method.class()
-	if cs.n[class].Add(1) > cs.max[class] {
-		cs.n[class].Add(-1)
+	first := c.method.firstClass()
+	if then := first - (waiting - unary); !c.method.stream && cs.n[then].Load() >= cs.max[then] || !cs.enter(c, first) {
 		return false
 	}
 	c.shard = &cs.shards[rand.Uint32()%uint32(len(cs.shards))]
@@ -88,6 +113,18 @@ func (cs *calls) add(c *call) bool {
 	h := &c.shard.head
 	c.next, c.prev = h.next, h
 	h.next.prev, h.next = c, c
+	return true
+}
+
+// arrived moves a unary call whose request has arrived to where the bound on
+// calls is, unless that is full.
+func (cs *calls) arrived(c *call) bool {
+	before := c.class
+	if !cs.enter(c, before-(waiting-unary)) {
+		return false
+	}
+	cs.n[before].Add(-1)
+	c.arrived.Store(true)
 	return true
 }
 
@@ -101,7 +138,7 @@ func (cs *calls) remove(c *call) {
 		cs.ignoring.Add(-1)
 	}
 	c.shard.mu.Unlock()
-	cs.n[c.method.class()].Add(-1)
+	cs.n[c.class].Add(-1)
 }
 
 // inFlight returns how many calls have begun and not ended.
@@ -141,10 +178,12 @@ func everySecond(ctx context.Context, look func(now time.Time)) {
 // look ends the calls whose request does not arrive, and names the handlers that
 // go on though their call is over.
 func (cs *calls) look(now time.Time) {
-	late := status.Newf(codes.DeadlineExceeded, "the request did not arrive within %v", cs.timeout)
-	cs.abort(late, func(c *call) bool {
-		return !c.method.stream && !c.arrived.Load() && now.Sub(c.start) > cs.timeout
-	})
+	patience := cs.timeout
+	if cs.n[waiting].Load() > cs.max[unary] {
+		patience = min(patience, shortTimeout)
+	}
+	cs.endSilent(now, ofUsers, patience)
+	cs.endSilent(now, ofRuntime, min(cs.timeout, shortTimeout))
 	var deaf []*call
 	cs.each(func(c *call) {
 		if cs.notice(c, now) {
@@ -154,6 +193,15 @@ func (cs *calls) look(now time.Time) {
 	for _, c := range deaf {
 		cs.log.Warn("handler ignores the end of its call", "method", c.method.name, "peer", c.peer(), "duration", now.Sub(c.start).Round(time.Second))
 	}
+}
+
+func ofUsers(c *call) bool   { return !c.method.ours }
+func ofRuntime(c *call) bool { return c.method.ours }
+
+// endSilent ends the calls whose request has not arrived in time.
+func (cs *calls) endSilent(now time.Time, which func(*call) bool, patience time.Duration) {
+	late := status.Newf(codes.DeadlineExceeded, "the request did not arrive within %v", patience)
+	cs.abort(late, func(c *call) bool { return which(c) && c.isSilent() && now.Sub(c.start) > patience })
 }
 
 // notice tells whether a handler ignores the end of its call's context, once.

@@ -15,6 +15,7 @@ import (
 
 	grpcstatus "google.golang.org/grpc/status"
 
+	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/port"
 	"github.com/go-easyops/easyops/runtime/status"
 )
@@ -106,9 +107,14 @@ func (s *Server) serveGRPC(w http.ResponseWriter, r *http.Request) {
 // in parts, its context ends with the stream grace.
 func (s *Server) userHandler(r route) http.Handler {
 	m := &method{server: s, name: "HTTP " + r.pattern, access: r.access, stream: true, http: true}
+	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if s.trust.admit(r.access) != nil {
 			http.Error(w, "this page needs an identity, and this server cannot verify one", http.StatusUnauthorized)
+			return
+		}
+		if err := origin.Check(req); err != nil && r.access.Allow != auth.Everyone {
+			http.Error(w, err.Error()+": this page takes changes from its own pages only", http.StatusForbidden)
 			return
 		}
 		ctx, cancel := context.WithCancel(req.Context())

@@ -115,7 +115,7 @@ func (s *Server) drain(ctx context.Context) error {
 				return err
 			}
 		case <-grace:
-			s.calls.end((*call).isStream)
+			s.calls.end(func(c *call) bool { return c.isStream() || c.isSilent() })
 			grace = time.After(100 * time.Millisecond) // for those that began meanwhile
 		}
 	}
