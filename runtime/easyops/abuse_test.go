@@ -2,6 +2,7 @@ package easyops
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -236,4 +237,85 @@ func TestStreamsLeaveRoomForCalls(t *testing.T) {
 		_, err = client.EmptyCall(t.Context(), &testpb.Empty{})
 		wantCode(t, err, codes.OK)
 	})
+}
+
+// Callers who send no request keep nobody out and hold no stop.
+func TestSilentCallersKeepNobodyOut(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, ways[0], &funcs{}, WithLimits(Limits{Calls: 50}), WithStreamGrace(time.Second), WithShutdownTimeout(20*time.Second))
+		silent := r.raw()
+		for i := range uint32(100) {
+			method := unaryMethod
+			if i%2 == 0 {
+				method = "grpc.health.v1.Health/Check"
+			}
+			if err := silent.tryHeaders(2*i+1, "/"+method); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		wantEqual(t, "waiting", r.calls.inFlight(), 100)
+		conn := r.dial()
+		for range 20 {
+			_, err := testpb.NewTestServiceClient(conn).EmptyCall(t.Context(), &testpb.Empty{})
+			wantCode(t, err, codes.OK)
+			_, err = healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+			wantCode(t, err, codes.OK)
+		}
+		time.Sleep(4 * time.Second)
+		wantEqual(t, "waiting, the runtime's own gone", r.calls.inFlight(), 50)
+		begun := time.Now()
+		if err := r.Shutdown(t.Context()); err != nil {
+			t.Errorf("Wait: %v", err)
+		}
+		wantWithin(t, "the stop", begun, time.Second, 7*time.Second) // 5 s for the ACK of the GOAWAY, which does not come
+		_ = silent.Close()
+	})
+}
+
+// What an on-stop function has to do is done, whatever else goes on.
+func TestOnStopHasTime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		release, flushed := make(chan struct{}), false
+		defer close(release)
+		r := newRig(t, ways[0], &funcs{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+			Go(ctx, func(context.Context) { <-release }) // ignores its context
+			return &testpb.SimpleResponse{}, nil
+		}}, WithShutdownTimeout(10*time.Second), WithOnStop("flush", func(ctx context.Context) error {
+			select {
+			case <-time.After(500 * time.Millisecond):
+				flushed = true
+			case <-ctx.Done():
+			}
+			return ctx.Err()
+		}))
+		_, err := r.client().UnaryCall(t.Context(), &testpb.SimpleRequest{})
+		wantCode(t, err, codes.OK)
+		begun := time.Now()
+		err = r.Shutdown(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "Go in "+unaryMethod) {
+			t.Errorf("Wait: %v, want the work that goes on", err)
+		}
+		wantWithin(t, "the stop", begun, 0, 10*time.Second)
+		wantEqual(t, "flushed", flushed, true)
+	})
+}
+
+func TestRunWithoutStart(t *testing.T) {
+	for _, s := range []*Server{nil, NewServer(WithFlags(nil))} {
+		if err := Run(s, nil); !errors.Is(err, errNotStarted) {
+			t.Errorf("Run: %v", err)
+		}
+	}
+}
+
+func TestTargetOfNoScheme(t *testing.T) {
+	conn, err := Dial("a.B", WithFlags(nil), DialTarget("foo:///x"))
+	if err == nil {
+		_ = conn.Close()
+		t.Fatal("dialled")
+	}
+	if !strings.Contains(err.Error(), "write host:port or dns:///host:port") {
+		t.Error(err)
+	}
 }

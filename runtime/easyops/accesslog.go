@@ -11,9 +11,10 @@ import (
 )
 
 const (
-	sampleOneIn    = 100 // of the calls that ended well one in so many is logged
-	linesPerSecond = 50  // of the access log, for the server's own faults and for the rest each
-	panicsPerSec   = 10  // that are logged; all are counted
+	sampleOneIn    = 100  // of the calls that ended well one in so many is logged
+	linesPerSecond = 50   // of the access log, for the server's own faults and for the rest each
+	panicsPerSec   = 10   // that are logged; all are counted
+	maxLogged      = 1024 // characters of an error
 )
 
 // budget bounds how many lines a second are written, so that a flood of calls
@@ -91,7 +92,7 @@ func levelOf(code codes.Code) slog.Level {
 // clean makes text that may come from a caller fit for a log: bounded, and
 // without characters that steer a terminal or change the direction of writing.
 func clean(s string) string {
-	const limit = 256
+	const limit = maxLogged
 	out := make([]rune, 0, min(len(s), limit))
 	for _, r := range s {
 		if len(out) == limit {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/resolver"
 
 	"github.com/go-easyops/easyops/runtime/registry"
 	_ "github.com/go-easyops/easyops/runtime/registry/local" // the registry where none is named
@@ -46,6 +48,7 @@ func Dial(service string, opts ...DialOption) (*Conn, error) {
 			c.fault(errors.New("-easyops.registry or EASYOPS_REGISTRY is none, so nothing can be found: name a registry, or the server by DialTarget"))
 		}
 	}
+	c.fault(checkTarget(c))
 	var conn *routing.Conn
 	if err = c.err(); err == nil {
 		conn, err = routing.Dial(routing.Config{
@@ -59,6 +62,16 @@ func Dial(service string, opts ...DialOption) (*Conn, error) {
 		return nil, fmt.Errorf("easyops: dial %s: %w", service, err)
 	}
 	return &Conn{conn, reg}, nil
+}
+
+// checkTarget finds targets of schemes that nobody resolves. Options of grpc-go
+// may bring a resolver.
+func checkTarget(c *config) error {
+	scheme, _, ok := strings.Cut(c.target, "://")
+	if !ok || resolver.Get(scheme) != nil || len(c.dialOptions) > 0 {
+		return nil
+	}
+	return fmt.Errorf("DialTarget(%q): nothing resolves %s: write host:port or dns:///host:port", c.target, scheme)
 }
 
 // Close ends all calls and connections.

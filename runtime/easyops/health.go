@@ -124,6 +124,9 @@ func (s *Server) runChecks() {
 		round.Go(func() { results[i] = s.runCheck(check) })
 	}
 	round.Wait()
+	if s.life.Err() != nil {
+		return // what they say now is of the stop
+	}
 	s.mu.Lock()
 	before := s.checked
 	s.checked = results
@@ -157,14 +160,14 @@ func (s *Server) runCheck(check *check) error {
 	ctx, cancel := context.WithTimeout(s.life, checkTimeout)
 	defer cancel()
 	result := make(chan error, 1)
-	s.work.start(func() {
+	s.callbacks.start(func() {
 		defer check.busy.Store(false)
 		var err error
 		if p := s.guard(ctx, "WithCheck "+check.name, func() { err = check.f(ctx) }); p != nil {
 			err = p
 		}
 		result <- err
-	}, "check "+check.name)
+	}, "WithCheck "+check.name)
 	select {
 	case err := <-result:
 		return err

@@ -12,6 +12,7 @@ import (
 
 // Main is the rest of a main function: it serves until SIGTERM or SIGINT, stops
 // in an orderly way, and exits with 0, or with 1 after an error, which it logs.
+// As it exits, deferred functions of main do not run: use [WithOnStop], or [Run].
 // A second signal stops at once; one that comes together with the first, as
 // from timeout(1), which signals the process and then its group, is the same.
 func Main(s *Server, err error) {
@@ -28,6 +29,9 @@ func Main(s *Server, err error) {
 func Run(s *Server, err error) error {
 	if err != nil {
 		return err
+	}
+	if s == nil || !s.serving.Load() {
+		return errNotStarted
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)

@@ -124,11 +124,11 @@ func WithAuth(specs ...string) ServerOption {
 }
 
 // WithTags describes the instance by pairs of keys and values; "zone" is one
-// of them.
+// of them. Tags are listed in the registry; clients do not heed them yet.
 func WithTags(pairs ...string) ServerOption {
 	return givenServer("tags", func(c *config) {
 		if len(pairs)%2 != 0 {
-			c.fault(fmt.Errorf("WithTags: %d arguments: pass pairs of keys and values", len(pairs)))
+			c.fault(fmt.Errorf("WithTags: %d arguments: pass pairs of keys and values, such as WithTags(\"zone\", \"a\")", len(pairs)))
 			return
 		}
 		c.tags = make(map[string]string, len(pairs)/2)
@@ -138,7 +138,8 @@ func WithTags(pairs ...string) ServerOption {
 	})
 }
 
-// WithOwner makes this the personal instance of a developer.
+// WithOwner names the developer whose personal instance this is. The owner is
+// listed in the registry; clients do not heed it yet.
 func WithOwner(id string) ServerOption {
 	return givenServer("owner", func(c *config) { c.owner = id })
 }
@@ -262,8 +263,8 @@ func WithOnError(f func(ctx context.Context, method string, err error)) ServerOp
 	})
 }
 
-// WithCheck makes the readiness of the server depend on f, which is called
-// every few seconds and must return before its context ends. While it returns
+// WithCheck makes the readiness of the server depend on f, which is called 5 s
+// after it has returned and must return before its context ends, in 3 s. While it returns
 // an error the server is NOT_READY.
 func WithCheck(name string, f func(context.Context) error) ServerOption {
 	return serverOption(func(c *config) {

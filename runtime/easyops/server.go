@@ -70,7 +70,7 @@ type Server struct {
 	endLife    context.CancelFunc
 	background sync.WaitGroup // goroutines of the runtime that end with life
 	work       work           // goroutines of the user's (see Go)
-	onReady    work           // that of WithOnReady
+	callbacks  work           // those of WithCheck and WithOnReady
 }
 
 // Start serves the services on one port and returns. It does not wait for the
@@ -85,7 +85,11 @@ func Start(services []Service, opts ...ServerOption) (*Server, error) {
 }
 
 // NewServer returns a server for services that are registered by hand: it is a
-// [grpc.ServiceRegistrar] until [Server.Start].
+// [grpc.ServiceRegistrar] until [Server.Start], which a main function passes on:
+//
+//	s := easyops.NewServer()
+//	echov1.RegisterEchoServiceServer(s, &echo{})
+//	easyops.Main(s, s.Start())
 func NewServer(opts ...ServerOption) *Server {
 	cfg := serverConfig(opts)
 	s := &Server{
@@ -140,7 +144,7 @@ func (s *Server) GetServiceInfo() map[string]grpc.ServiceInfo {
 	return info
 }
 
-var errNotStarted = errors.New("the server was not started, or its Start returned an error")
+var errNotStarted = errors.New("the server was not started: call its Start and look at the error")
 
 // Addr returns the address that the server listens on; nil before Start.
 func (s *Server) Addr() net.Addr {

@@ -114,7 +114,7 @@ func (s *Server) defaultAddr() string {
 
 func listenError(setting string, err error) error {
 	if isInUse(err) {
-		return fmt.Errorf("%w: another process listens there: stop it, or choose another address by %s (port 0 takes a free one)", err, setting)
+		return fmt.Errorf("%w: something listens there already: stop it, or choose another address by %s (port 0 takes a free one)", err, setting)
 	}
 	return fmt.Errorf("%w: choose another address by %s", err, setting)
 }
@@ -158,7 +158,7 @@ func (s *Server) newGRPC() (err error) {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("WithGRPC: %v", p)
 			if strings.Contains(err.Error(), "interceptor") {
-				err = fmt.Errorf("%w: give stream interceptors by grpc.ChainStreamInterceptor", err)
+				err = fmt.Errorf("%w: give interceptors by grpc.ChainUnaryInterceptor and grpc.ChainStreamInterceptor", err)
 			}
 		}
 	}()
@@ -221,7 +221,7 @@ func (s *Server) serve() {
 	})
 	s.announce()
 	s.beginHealth()
-	s.onReady.start(s.callOnReady, "WithOnReady")
+	s.callbacks.start(s.callOnReady, "WithOnReady")
 	s.background.Go(s.awaitStop)
 }
 

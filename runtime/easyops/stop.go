@@ -62,7 +62,7 @@ func (s *Server) windDown() {
 	s.leave(ctx)
 	err := s.drain(ctx)
 	s.endLife()
-	err = errors.Join(err, s.finish(total))
+	err = errors.Join(err, s.finish(total, ctx, reserve))
 
 	s.mu.Lock()
 	s.err = errors.Join(s.err, err)
@@ -166,15 +166,16 @@ func (s *Server) cutOff() error {
 }
 
 // finish ends what is not a call: the entry in the registry, the user's work,
-// the goroutines of the runtime.
-func (s *Server) finish(ctx context.Context) error {
+// the goroutines of the runtime. The functions of WithOnStop have the reserve of
+// time, and what the work leaves of the rest.
+func (s *Server) finish(ctx, drain context.Context, reserve time.Duration) error {
 	var errs []error
 	if s.publisher != nil {
 		if err := s.publisher.Close(ctx); err != nil {
 			s.log.Warn("the registry entry may outlive the server for a while", "err", err)
 		}
 	}
-	if left := s.work.wait(ctx); len(left) > 0 {
+	if left := s.awaitWork(ctx, drain, reserve/2); len(left) > 0 {
 		errs = append(errs, fmt.Errorf("these ignored the end of their context: %s", strings.Join(left, "; ")))
 	}
 	for _, h := range slices.Backward(s.cfg.onStop) {
@@ -186,17 +187,28 @@ func (s *Server) finish(ctx context.Context) error {
 		errs = append(errs, s.registry.Close())
 	}
 	s.background.Wait()
-	s.awaitOnReady()
+	s.awaitCallbacks()
 	s.metrics.Close()
 	return errors.Join(errs...)
 }
 
-// awaitOnReady gives the functions of WithOnReady a moment to end, but not more:
-// one of them may wait for this very stop.
-func (s *Server) awaitOnReady() {
+// awaitWork waits for what [Go] runs: as long as calls may be waited for, and a
+// moment where that time is over. It names what is left.
+func (s *Server) awaitWork(ctx, drain context.Context, moment time.Duration) []string {
+	if drain.Err() == nil {
+		return s.work.wait(drain)
+	}
+	short, cancel := context.WithTimeout(ctx, moment)
+	defer cancel()
+	return s.work.wait(short)
+}
+
+// awaitCallbacks gives checks and the functions of WithOnReady a moment to end,
+// but not more: one of the latter may wait for this very stop.
+func (s *Server) awaitCallbacks() {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	for _, name := range s.onReady.wait(ctx) {
+	for _, name := range s.callbacks.wait(ctx) {
 		s.log.Warn("still running after the stop", "function", name)
 	}
 }
