@@ -57,6 +57,7 @@ type Server struct {
 
 	serving  atomic.Bool  // Start has succeeded
 	state    atomic.Value // of registry.Health
+	launched chan struct{} // closed when all goroutines of the start run
 	ready    chan struct{}
 	draining chan struct{} // closed when streams are to end
 	stopping chan struct{} // closed when a stop begins
@@ -97,6 +98,7 @@ func NewServer(opts ...ServerOption) *Server {
 		id:       registry.NewID(),
 		log:      cfg.log(),
 		methods:  map[string]*method{},
+		launched: make(chan struct{}),
 		ready:    make(chan struct{}),
 		draining: make(chan struct{}),
 		stopping: make(chan struct{}),

@@ -223,6 +223,7 @@ func (s *Server) serve() {
 	s.beginHealth()
 	s.callbacks.start(s.callOnReady, "WithOnReady")
 	s.background.Go(s.awaitStop)
+	close(s.launched)
 }
 
 // newPublisher makes what lists the server, if it can be listed.

@@ -43,6 +43,7 @@ func (s *Server) fail(err error) {
 // windDown is the whole of a stop, in its order.
 func (s *Server) windDown() {
 	defer close(s.done)
+	<-s.launched
 	begun := time.Now()
 	total, cancel := context.WithTimeout(context.Background(), s.cfg.shutdownTimeout)
 	defer cancel()
