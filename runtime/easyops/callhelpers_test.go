@@ -139,12 +139,37 @@ func (l *memListener) Accept() (net.Conn, error) {
 	return memConn{nc, memAddr(fmt.Sprintf("client-%d", l.n.Add(1)))}, nil
 }
 
+func (l *memListener) DialContext(ctx context.Context) (net.Conn, error) {
+	nc, err := l.Listener.DialContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return memConn{nc, "server"}, nil
+}
+
+func (l *memListener) Dial() (net.Conn, error) { return l.DialContext(context.Background()) }
+
 type memConn struct {
 	net.Conn
 	remote memAddr
 }
 
 func (c memConn) RemoteAddr() net.Addr { return c.remote }
+
+// Deadlines that have passed become timers that fire at once, on which Go 1.26's
+// race detector can crash in a bubble (runtime.timer.unlockAndRun without a
+// context). A nanosecond avoids that.
+
+func (c memConn) SetDeadline(t time.Time) error      { return c.Conn.SetDeadline(soon(t)) }
+func (c memConn) SetReadDeadline(t time.Time) error  { return c.Conn.SetReadDeadline(soon(t)) }
+func (c memConn) SetWriteDeadline(t time.Time) error { return c.Conn.SetWriteDeadline(soon(t)) }
+
+func soon(t time.Time) time.Time {
+	if now := time.Now(); !t.IsZero() && !t.After(now) {
+		return now.Add(time.Nanosecond)
+	}
+	return t
+}
 
 type memAddr string
 

@@ -55,8 +55,8 @@ type Server struct {
 	begun   bool       // Start was called
 	checked []error    // the last results of the checks, nil before the first
 
-	serving  atomic.Bool  // Start has succeeded
-	state    atomic.Value // of registry.Health
+	serving  atomic.Bool   // Start has succeeded
+	state    atomic.Value  // of registry.Health
 	launched chan struct{} // closed when all goroutines of the start run
 	ready    chan struct{}
 	draining chan struct{} // closed when streams are to end
