@@ -1,0 +1,130 @@
+package auth
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bufbuild/protocompile"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	easyopsv1 "github.com/go-easyops/easyops/proto/easyops/v1"
+)
+
+const source = `
+syntax = "proto3";
+package t;
+import "easyops/v1/options.proto";
+message M {}
+service Silent {
+  rpc Nothing(M) returns (M);
+  rpc Own(M) returns (M) { option (easyops.v1.method) = { access: { allow: EVERYONE } }; }
+}
+service Loud {
+  option (easyops.v1.service) = { access: { allow: USERS groups: "staff" groups: "ops" } };
+  rpc Inherits(M) returns (M);
+  rpc TimeoutOnly(M) returns (M) { option (easyops.v1.method) = { timeout: { seconds: 5 } }; }
+  rpc Replaces(M) returns (stream M) { option (easyops.v1.method) = { access: { allow: SERVICES services: "billing" } }; }
+  rpc BackToDefault(M) returns (M) { option (easyops.v1.method) = { access: {} }; }
+  rpc NoTime(M) returns (M) { option (easyops.v1.method) = { timeout: { seconds: -5 } }; }
+}
+`
+
+func TestRuleOf(t *testing.T) {
+	staff := Access{Allow: Users, Groups: []string{"staff", "ops"}}
+	for name, want := range map[string]Rule{
+		"t.Silent.Nothing":     {},
+		"t.Silent.Own":         {Access: Access{Allow: Everyone}},
+		"t.Loud.Inherits":      {Access: staff},
+		"t.Loud.TimeoutOnly":   {Access: staff, Timeout: 5 * time.Second},
+		"t.Loud.Replaces":      {Access: Access{Allow: Services, Services: []string{"billing"}}},
+		"t.Loud.BackToDefault": {},
+		"t.Loud.NoTime":        {Access: staff},
+	} {
+		got, err := RuleOf(method(t, protoreflect.FullName(name)))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// A rule of a newer version must not be passed over: what it forbids would be
+// allowed.
+func TestRulesOfANewerVersion(t *testing.T) {
+	for name, change := range map[string]func(*easyopsv1.MethodRules){
+		"unknown value": func(r *easyopsv1.MethodRules) { r.Access.Allow = 77 },
+		"unknown field of access": func(r *easyopsv1.MethodRules) {
+			r.Access.ProtoReflect().SetUnknown(protoreflect.RawFields{0x98, 0x06, 0x01}) // field 99: 1
+		},
+		"unknown field of rules": func(r *easyopsv1.MethodRules) {
+			r.ProtoReflect().SetUnknown(protoreflect.RawFields{0x98, 0x06, 0x01})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := method(t, "t.Silent.Own")
+			rules := proto.Clone(proto.GetExtension(m.Options(), easyopsv1.E_Method).(proto.Message)).(*easyopsv1.MethodRules)
+			change(rules)
+			proto.SetExtension(m.Options(), easyopsv1.E_Method, rules)
+			rule, err := RuleOf(m)
+			if err == nil || !strings.Contains(err.Error(), "t.Silent.Own") || !strings.Contains(err.Error(), "update") {
+				t.Errorf("got %v, %v, want an error that says to update", rule, err)
+			}
+		})
+	}
+}
+
+func TestString(t *testing.T) {
+	for want, a := range map[string]Access{
+		"AUTHENTICATED": {},
+		"EVERYONE":      {Allow: Everyone},
+		"USERS groups: staff, ops services: billing": {Allow: Users, Groups: []string{"staff", "ops"}, Services: []string{"billing"}},
+		"Allow(9)": {Allow: 9},
+	} {
+		if got := a.String(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// method returns a method of the source, whose options are those of messages of
+// our own, as in a program with generated code.
+func method(t *testing.T, name protoreflect.FullName) protoreflect.MethodDescriptor {
+	t.Helper()
+	c := protocompile.Compiler{Resolver: protocompile.WithStandardImports(&protocompile.SourceResolver{
+		Accessor: protocompile.SourceAccessorFromMap(map[string]string{"t.proto": source, easyopsv1.SourcePath: easyopsv1.Source()}),
+	})}
+	files, err := c.Compile(context.Background(), "t.proto")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := proto.Marshal(protodesc.ToFileDescriptorProto(files[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := &descriptorpb.FileDescriptorProto{}
+	if err := proto.Unmarshal(raw, fd); err != nil { // with the extensions that are linked in
+		t.Fatal(err)
+	}
+	file, err := protodesc.NewFile(fd, protoregistry.GlobalFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range file.Services().Len() {
+		for j := range file.Services().Get(i).Methods().Len() {
+			if m := file.Services().Get(i).Methods().Get(j); m.FullName() == name {
+				return m
+			}
+		}
+	}
+	t.Fatalf("there is no method %s", name)
+	return nil
+}
