@@ -135,6 +135,9 @@ func (list *faults) checkFile(f *protogen.File, opts options) {
 	if name := string(f.GoPackageName); !isPackageName(name) {
 		list.add(at, "go_package: %q is not the name of a Go package", name)
 	}
+	if p, _ := opts.packageOf(f); opts.module != "" && p != protogen.GoImportPath(opts.module) && !strings.HasPrefix(string(p), opts.module+"/") {
+		list.add(at, "its Go package %s is not in the module that module=%s names: correct go_package or module=", string(p), opts.module)
+	}
 	if base := path.Base(f.Desc.Path()); strings.HasPrefix(base, "_") || strings.HasPrefix(base, ".") {
 		list.add(at, "Go ignores files whose name begins with %q: rename %s", base[:1], base)
 	}

@@ -97,7 +97,7 @@ service S { option (easyops.v1.service) = { access: { allow: USERS } }; }
 			name:      "module that does not fit",
 			parameter: "module=example.com/q",
 			files:     map[string]string{"a.proto": head + "service S {}"},
-			want:      []string{`example.com/p/a_easyops.pb.go: generated file does not match prefix "example.com/q"`},
+			want:      []string{"a.proto: its Go package example.com/p is not in the module that module=example.com/q names: correct go_package or module="},
 		},
 		{
 			name:  "no go_package",

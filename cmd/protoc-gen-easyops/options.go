@@ -19,6 +19,7 @@ type options struct {
 	target         protogen.GoImportPath // of package=, else empty
 	targetName     protogen.GoPackageName
 	sourceRelative bool
+	module         string // the prefix of import paths that module= cuts off; empty without it
 }
 
 // parseOptions reads the parameter of a request. protogen reads it as well, but
@@ -29,7 +30,9 @@ func parseOptions(parameter string) (options, error) {
 	for option := range strings.SplitSeq(parameter, ",") {
 		name, value, _ := strings.Cut(option, "=")
 		switch {
-		case option == "", name == "module", strings.HasPrefix(name, "M"):
+		case option == "", strings.HasPrefix(name, "M"):
+		case name == "module":
+			opts.module = value
 		case name == "paths":
 			opts.sourceRelative = value == "source_relative"
 		case name == "package":
