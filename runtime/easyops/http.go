@@ -87,7 +87,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		ReadHeaderTimeout: l.HTTPHeader,
 		ReadTimeout:       l.HTTPRead,
 		IdleTimeout:       l.HTTPIdle,
-		MaxHeaderBytes:    32 << 10,
+		MaxHeaderBytes:    l.HTTPHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }

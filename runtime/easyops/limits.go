@@ -20,6 +20,7 @@ type Limits struct {
 	Resets           int           // calls that a connection may cancel in 10 s before it is closed; 1,000
 	RequestTimeout   time.Duration // for a unary call's request to arrive; 60 s, or 2 s while more than Calls wait
 	OpenTimeout      time.Duration // for each step of opening a connection; 5 s
+	HTTPHeaderBytes  int           // of the headers of an HTTP request; 32 KiB
 	HTTPHeader       time.Duration // for the headers of an HTTP request; 5 s
 	HTTPRead         time.Duration // for an HTTP request as a whole, gRPC excepted; 10 s
 	HTTPIdle         time.Duration // for an HTTP connection without requests; 60 s
@@ -41,6 +42,7 @@ func (l Limits) withDefaults() Limits {
 		Resets:           orDefault(l.Resets, 1_000),
 		RequestTimeout:   orDefault(l.RequestTimeout, time.Minute),
 		OpenTimeout:      orDefault(l.OpenTimeout, 5*time.Second),
+		HTTPHeaderBytes:  orDefault(l.HTTPHeaderBytes, 32<<10),
 		HTTPHeader:       orDefault(l.HTTPHeader, 5*time.Second),
 		HTTPRead:         orDefault(l.HTTPRead, 10*time.Second),
 		HTTPIdle:         orDefault(l.HTTPIdle, time.Minute),
