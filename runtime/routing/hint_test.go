@@ -3,6 +3,8 @@ package routing
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"io"
+	"log"
 	"net"
 	"net/http/httptest"
 	"testing"
@@ -18,6 +20,7 @@ import (
 func TestHints(t *testing.T) {
 	secure := httptest.NewUnstartedServer(nil)
 	secure.EnableHTTP2 = true
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
 	defer secure.Close()
 	roots := x509.NewCertPool()
@@ -57,9 +60,8 @@ func closingServer(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			b := make([]byte, 1)
-			_, _ = c.Read(b)
 			_ = c.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, c) // so that the client reads the end before a reset
 			_ = c.Close()
 		}
 	}()

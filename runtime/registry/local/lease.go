@@ -130,13 +130,28 @@ func (l *lease) Update(_ context.Context, instances []registry.Instance) error {
 		return net.ErrClosed
 	}
 	l.line = line
+	l.sendAll()
+	return nil
+}
+
+// sendAll tells all readers at the same time, because each may take its while.
+func (l *lease) sendAll() {
+	var sends sync.WaitGroup
+	var failed sync.Map
 	for conn := range l.readers {
-		if !l.send(conn) {
+		sends.Go(func() {
+			if !l.send(conn) {
+				failed.Store(conn, nil)
+			}
+		})
+	}
+	sends.Wait()
+	for conn := range l.readers {
+		if _, ok := failed.Load(conn); ok {
 			delete(l.readers, conn)
 			conn.Close()
 		}
 	}
-	return nil
 }
 
 func (l *lease) send(conn net.Conn) bool {

@@ -12,11 +12,16 @@ import (
 
 // notify is what watches directories for this process. It is shared because a
 // user has only some hundred watchers on Linux; it exists while it is used.
+//
+// fsnotify's calls are made without the lock that dispatch takes: the watcher
+// may hold its own lock while it waits for dispatch.
 var notify struct {
-	sync.Mutex
-	watcher  *fsnotify.Watcher
-	done     chan struct{}
-	handlers map[*handler]struct{}
+	ops     sync.Mutex // held while what is watched changes
+	watcher *fsnotify.Watcher
+	done    chan struct{}
+
+	mu       sync.Mutex
+	handlers map[*handler]struct{} // changes under both locks
 }
 
 type handler struct {
@@ -38,46 +43,60 @@ func watchDir(dir string, handle func(name string)) (stop func(), err error) {
 }
 
 func watch(h *handler) error {
-	notify.Lock()
-	defer notify.Unlock()
+	notify.ops.Lock()
+	defer notify.ops.Unlock()
 	if notify.watcher == nil {
 		w, err := fsnotify.NewWatcher()
 		if err != nil {
 			return fmt.Errorf("%w: on Linux, fs.inotify.max_user_instances may be too low", err)
 		}
 		notify.watcher, notify.done = w, make(chan struct{})
-		notify.handlers = map[*handler]struct{}{}
 		go dispatch(w, notify.done)
 	}
-	notify.handlers[h] = struct{}{}
+	setHandler(h, true)
 	return notify.watcher.Add(h.dir)
 }
 
 func unwatch(h *handler) {
-	notify.Lock()
+	notify.ops.Lock()
+	defer notify.ops.Unlock()
 	if _, ok := notify.handlers[h]; !ok {
-		notify.Unlock()
 		return
 	}
-	delete(notify.handlers, h)
-	for other := range notify.handlers {
-		if other.dir == h.dir {
-			notify.Unlock()
-			return
+	setHandler(h, false)
+	switch {
+	case len(notify.handlers) == 0:
+		notify.watcher.Close()
+		<-notify.done
+		notify.watcher = nil
+	case !isWatched(h.dir):
+		_ = notify.watcher.Remove(h.dir) // it may be gone
+	}
+}
+
+// setHandler adds or removes a handler. The caller holds notify.ops.
+func setHandler(h *handler, on bool) {
+	notify.mu.Lock()
+	defer notify.mu.Unlock()
+	if !on {
+		delete(notify.handlers, h)
+		return
+	}
+	if notify.handlers == nil {
+		notify.handlers = map[*handler]struct{}{}
+	}
+	notify.handlers[h] = struct{}{}
+}
+
+// isWatched reports whether a handler is for the directory. The caller holds
+// notify.ops.
+func isWatched(dir string) bool {
+	for h := range notify.handlers {
+		if h.dir == dir {
+			return true
 		}
 	}
-	w, done := notify.watcher, notify.done
-	last := len(notify.handlers) == 0
-	if last {
-		notify.watcher = nil
-	} else {
-		_ = w.Remove(h.dir) // it may be gone
-	}
-	notify.Unlock()
-	if last {
-		w.Close()
-		<-done
-	}
+	return false
 }
 
 func dispatch(w *fsnotify.Watcher, done chan struct{}) {
@@ -102,9 +121,9 @@ func dispatch(w *fsnotify.Watcher, done chan struct{}) {
 
 // dispatchEvent tells the handlers of the directory that the path is in, or is.
 func dispatchEvent(path string) {
-	notify.Lock()
+	notify.mu.Lock()
 	handlers := slices.Collect(maps.Keys(notify.handlers))
-	notify.Unlock()
+	notify.mu.Unlock()
 	for _, h := range handlers {
 		switch {
 		case path == "" || path == h.dir:
