@@ -87,14 +87,25 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		ReadHeaderTimeout: l.HTTPHeader,
 		ReadTimeout:       l.HTTPRead,
 		IdleTimeout:       l.HTTPIdle,
-		MaxHeaderBytes:    l.HTTPHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		// Go 1.26 changes the table of the header encoder while it is in use,
+		// when a client sends SETTINGS_HEADER_TABLE_SIZE, and the process can
+		// end with a concurrent map access. No header fits a table of one byte.
+		HTTP2:          &http.HTTP2Config{MaxEncoderHeaderTableSize: 1},
+		MaxHeaderBytes: l.HTTPHeaderBytes,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }
 
 // serveGRPC serves a call that came by net/http's HTTP/2. Such a call may be a
 // stream of any length.
 func (s *Server) serveGRPC(w http.ResponseWriter, r *http.Request) {
+	if r.RequestURI != r.URL.Path { // net/http takes URLs, gRPC only paths as they are
+		h := w.Header()
+		h.Set("Content-Type", "application/grpc")
+		h.Set("Grpc-Status", "12") // UNIMPLEMENTED
+		h.Set("Grpc-Message", "malformed method name")
+		return
+	}
 	rc := http.NewResponseController(w)
 	if err := rc.SetReadDeadline(time.Time{}); err != nil {
 		s.log.Debug("read deadline", "err", err)
