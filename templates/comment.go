@@ -31,13 +31,15 @@ func comment(text string) string {
 	var b strings.Builder
 	for line := range strings.SplitSeq(text, "\n") {
 		for _, part := range wrap(line) {
-			part = strings.ReplaceAll(part, "+build", "+ build")
-			b.WriteString(strings.TrimRight("// "+part, " \t"))
+			b.WriteString(strings.TrimRight("// "+harmless(part), " \t"))
 			b.WriteString("\n")
 		}
 	}
 	return b.String()
 }
+
+// harmless is a text without what go vet takes for a build constraint.
+func harmless(text string) string { return strings.ReplaceAll(text, "+build", "+ build") }
 
 // wrap breaks a line that is too long between its words. An indented line is
 // preformatted and stays whole.

@@ -52,10 +52,11 @@ type Local struct{ Impl, Opts, Conn, Err string }
 var source string
 
 var service = template.Must(template.New("service.go").Funcs(template.FuncMap{
-	"comment": header,
-	"doc":     doc,
-	"quote":   strconv.Quote,
-	"lines":   lines,
+	"comment":  header,
+	"harmless": harmless,
+	"doc":      doc,
+	"quote":    strconv.Quote,
+	"lines":    lines,
 }).Parse(source))
 
 // Execute writes the file. It may be called by several goroutines at once.

@@ -98,10 +98,14 @@ func everywhere(comment string) *descriptorpb.SourceCodeInfo {
 // The path of a .proto file stands in a comment as well.
 func TestHostilePath(t *testing.T) {
 	req := compile(t, map[string]string{"a.proto": head + "service S {}"}, "paths=source_relative")
-	path := "x\n//go:build ignore\n\npackage y\u202e.proto"
-	req.FileToGenerate = []string{path}
-	req.ProtoFile[len(req.ProtoFile)-1].Name = &path
-	for name, text := range mustRespond(t, req) {
-		checkSound(t, name, text)
+	for _, path := range []string{"x\n//go:build ignore\n\npackage y\u202e.proto", "x +build y.proto"} {
+		req.FileToGenerate = []string{path}
+		req.ProtoFile[len(req.ProtoFile)-1].Name = &path
+		for name, text := range mustRespond(t, req) {
+			checkSound(t, name, text)
+			if strings.Contains(text, "+build") {
+				t.Errorf("go vet takes this for a build constraint:\n%s", text)
+			}
+		}
 	}
 }
