@@ -14,7 +14,7 @@ TESTFLAGS := -shuffle=on -timeout=$(TIMEOUT)
 RACE = $(if $(shell command -v $$($(GO) env CC)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run generate build test test-real lint format fuzz clean check-race
+.PHONY: help run generate build test test-real lint format fuzz bench clean check-race
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -39,6 +39,7 @@ build: ## build the commands and the example into .bin
 test: check-race ## run the tests that need nothing but Go, with the race detector
 	$(GO) test $(RACE) $(TESTFLAGS) ./...
 	cd test && $(GO) test $(RACE) $(TESTFLAGS) ./...
+	cd bench && $(GO) test $(RACE) $(TESTFLAGS) ./...
 
 test-real: check-race ## run the tests with real foreign parts: grpc-js, python, curl, Chromium, a long load
 	.ci/parts
@@ -47,10 +48,12 @@ test-real: check-race ## run the tests with real foreign parts: grpc-js, python,
 lint: ## check style, comments, .proto files and the house rules
 	$(GO) tool -modfile=.tools/golangci-lint.mod golangci-lint run ./...
 	cd test && $(GO) tool -modfile=../.tools/golangci-lint.mod golangci-lint run --build-tags=real ./...
+	cd bench && $(GO) tool -modfile=../.tools/golangci-lint.mod golangci-lint run ./...
 	$(BUF) lint
 	$(BUF) format -d --exit-code
 	$(GO) mod tidy -diff
 	cd test && $(GO) mod tidy -diff
+	cd bench && $(GO) mod tidy -diff
 	$(GO) test -count=1 .
 
 format: ## format the Go and .proto files
@@ -65,6 +68,9 @@ fuzz: ## run each fuzz target for FUZZTIME seconds (30)
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME)s $$package || exit 1; \
 		done || exit 1; \
 	done
+
+bench: ## compare the cost with that of bare grpc-go: 20 minutes, with BENCH_PAIRS=3 two
+	cd bench && $(GO) build -o ../.bin/bench . && ../.bin/bench $(addprefix -pairs=,$(BENCH_PAIRS)) -out=../.bin/bench-result
 
 clean: ## remove what was built
 	rm -rf .bin

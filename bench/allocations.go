@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// memory is what go test -bench says of one benchmark, a value for each run.
+type memory struct {
+	Nanos, Bytes, Allocs []float64 // for each call, client and server together
+}
+
+// measureAllocations runs the benchmarks of this package over memory in place
+// of a network.
+func measureAllocations(s settings, r *report) error {
+	progress("allocations: builds the benchmarks")
+	program := filepath.Join(s.dir, "bufconn.test")
+	if out, err := exec.Command("go", "test", "-c", "-o", program, ".").CombinedOutput(); err != nil {
+		return fmt.Errorf("go test -c: %w: %s", err, out)
+	}
+	r.Memory = map[string]*memory{}
+	runs := max(2, s.pairs/2)
+	progress("allocations: %d runs", runs)
+	for range runs {
+		out, err := exec.Command(program, "-test.run=^$", "-test.bench=.", "-test.benchmem", "-test.benchtime="+(s.slice/5).String()).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("the benchmarks: %w: %s", err, out)
+		}
+		if err := readBenchmarks(out, r.Memory); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBenchmarks adds what go test -bench has written, such as
+//
+//	BenchmarkUnary/bare-2   38210   31402 ns/op   9345 B/op   143 allocs/op
+func readBenchmarks(out []byte, into map[string]*memory) error {
+	found := false
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		f := strings.Fields(lines.Text())
+		if len(f) != 8 || !strings.HasPrefix(f[0], "Benchmark") {
+			continue
+		}
+		name := benchmarkName(f[0])
+		if into[name] == nil {
+			into[name] = &memory{}
+		}
+		m := into[name]
+		for i, list := range []*[]float64{&m.Nanos, &m.Bytes, &m.Allocs} {
+			v, err := strconv.ParseFloat(f[2+2*i], 64)
+			if err != nil {
+				return fmt.Errorf("the benchmarks: %q: %w", lines.Text(), err)
+			}
+			*list = append(*list, v)
+		}
+		found = true
+	}
+	if !found {
+		return fmt.Errorf("the benchmarks: no figures in %q", out)
+	}
+	return nil
+}
+
+// benchmarkName is the name without what go test puts around it.
+func benchmarkName(s string) string {
+	s = strings.TrimPrefix(s, "Benchmark")
+	if i := strings.LastIndexByte(s, '-'); i > 0 {
+		s = s[:i]
+	}
+	return s
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+
+	"google.golang.org/grpc"
+	plaintext "google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
+
+	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
+	"github.com/go-easyops/easyops/runtime/easyops"
+)
+
+// inMemory are the servers of the benchmarks, each over a listener in memory.
+var inMemory = []struct {
+	name  string
+	serve func(testing.TB, net.Listener)
+}{
+	{bare, func(t testing.TB, lis net.Listener) { serveBare(t, lis) }},
+	{tuned, func(t testing.TB, lis net.Listener) { serveBare(t, lis, transportOptions()...) }},
+	{ours, serveOurs},
+}
+
+func serveBare(t testing.TB, lis net.Listener, opts ...grpc.ServerOption) {
+	s := bareServer(nil, opts...)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(lis) }()
+	t.Cleanup(func() {
+		s.Stop()
+		<-done
+	})
+}
+
+func serveOurs(t testing.TB, lis net.Listener) {
+	s, err := echov1.StartEchoServiceServer(echo{}, easyops.WithFlags(nil), easyops.WithListener(lis), easyops.WithRegistry("none"),
+		easyops.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))) //nolint:sloglint // writing the lines is part of the cost
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // nobody waits for what is in flight
+		_ = s.Shutdown(ctx)
+	})
+}
+
+func clientInMemory(t testing.TB, serve func(testing.TB, net.Listener)) echov1.EchoServiceClient {
+	t.Helper()
+	lis := bufconn.Listen(64 << 10)
+	serve(t, lis)
+	conn, err := grpc.NewClient("passthrough:///"+serverName, grpc.WithTransportCredentials(plaintext.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return echov1.NewEchoServiceClient(conn)
+}
+
+// benchmark measures calls, and what client and server together allocate.
+func benchmark(b *testing.B, stream bool) {
+	for _, s := range inMemory {
+		b.Run(s.name, func(b *testing.B) {
+			call := callOf(clientInMemory(b, s.serve), stream)
+			if err := call(); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := call(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkUnary(b *testing.B)  { benchmark(b, false) }
+func BenchmarkStream(b *testing.B) { benchmark(b, true) }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// child is a process of this program that is spoken to in lines of JSON.
+type child struct {
+	what    string
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	out     *json.Decoder
+	log     *os.File // what it writes for people
+	request *json.Encoder
+}
+
+// startChild runs a subcommand. Its log is a file in dir.
+func startChild(dir, what string, args ...string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := &child{what: what, cmd: exec.Command(self, args...)}
+	if c.log, err = os.Create(filepath.Join(dir, strings.ReplaceAll(what, " ", "-")+".log")); err != nil {
+		return nil, err
+	}
+	c.cmd.Stderr = c.log
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	c.request, c.out = json.NewEncoder(c.in), json.NewDecoder(out)
+	return c, c.cmd.Start()
+}
+
+// ask sends a request and reads the answer.
+func (c *child) ask(request, answer any) error {
+	if err := c.request.Encode(request); err != nil {
+		return c.fault(err)
+	}
+	return c.read(answer)
+}
+
+func (c *child) read(answer any) error {
+	if err := c.out.Decode(answer); err != nil {
+		return c.fault(err)
+	}
+	return nil
+}
+
+// fault adds the end of the log, which says why there is no answer.
+func (c *child) fault(err error) error {
+	text, _ := os.ReadFile(c.log.Name())
+	return fmt.Errorf("%s: %w: %s", c.what, err, text[max(0, len(text)-1000):])
+}
+
+// stop ends the process, by the end of its input, and waits for it.
+func (c *child) stop() error {
+	c.in.Close()
+	defer c.log.Close()
+	if err := c.cmd.Wait(); err != nil {
+		return c.fault(err)
+	}
+	return nil
+}
+
+// stopAll ends several.
+func stopAll(children []*child) error {
+	var errs []error
+	for _, c := range children {
+		c.in.Close() // so that all end at once
+	}
+	for _, c := range children {
+		errs = append(errs, c.stop())
+	}
+	return errors.Join(errs...)
+}

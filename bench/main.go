@@ -1,0 +1,133 @@
+// Bench compares easyops with bare grpc-go and with protoc-gen-go-grpc: what a
+// call costs, how soon a server answers, what a call allocates, and what the
+// plugin needs. It is run by make bench, in this directory.
+//
+// Whatever is compared runs in turns, in processes of its own, so that what
+// else the machine does meets all alike. The program is also its own server and
+// load generator:
+//
+//	bench serve      serves one variant; run by bench
+//	bench load       calls servers; run by bench
+//	bench request    writes a request for plugins; run by bench
+//	bench response   checks the answer of a plugin; run by bench
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	command, args := run, os.Args[1:]
+	if len(args) > 0 {
+		if c, ok := subcommands[args[0]]; ok {
+			command, args = c, args[1:]
+		}
+	}
+	if err := command(args); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+var subcommands = map[string]func(args []string) error{
+	"serve":    serve,
+	"load":     load,
+	"request":  writeRequest,
+	"response": checkResponse,
+}
+
+// settings are what a run is told.
+type settings struct {
+	pairs    int           // slices of each variant
+	slice    time.Duration // of calls
+	out      string        // without .md and .json
+	profiles string        // a directory for CPU profiles of the servers, or nothing
+	only     []string      // the parts that are measured
+	dir      string        // for what is built and written on the way
+}
+
+// quickPairs is below how many pairs a run hurries.
+const quickPairs = 10
+
+// part is something that is measured. It notes its figures in the report.
+type part struct {
+	name    string
+	measure func(s settings, r *report) error
+}
+
+const partNames = "start,allocations,plugin,calls"
+
+var parts = []part{
+	{"start", measureStart},
+	{"allocations", measureAllocations},
+	{"plugin", measurePlugin},
+	{"calls", measureCalls},
+}
+
+func run(args []string) error {
+	s, err := parseSettings(args)
+	if err != nil {
+		return err
+	}
+	if s.dir, err = os.MkdirTemp("", "bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(s.dir)
+	r := newReport(s)
+	for _, p := range parts {
+		if !slices.Contains(s.only, p.name) {
+			continue
+		}
+		if err := p.measure(s, r); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		if err := r.save(s.out); err != nil { // the next may take long
+			return err
+		}
+	}
+	_, err = fmt.Print(r.markdown())
+	progress("The same is in %s.md, and each value in %s.json.", s.out, s.out)
+	return err
+}
+
+func parseSettings(args []string) (settings, error) {
+	s := settings{}
+	fs := flag.NewFlagSet("bench", flag.ExitOnError)
+	fs.IntVar(&s.pairs, "pairs", 20, "how often each variant has its turn")
+	fs.DurationVar(&s.slice, "slice", 0, "how long a turn of calls takes (default 1s, with less than 10 pairs 400ms)")
+	fs.StringVar(&s.out, "out", "bench", "the files of the result, without .md and .json")
+	only := fs.String("only", partNames, "the parts to measure")
+	fs.StringVar(&s.profiles, "profiles", "", "a directory for CPU profiles of the servers")
+	_ = fs.Parse(args) // it exits
+	s.only = strings.Split(*only, ",")
+	for _, name := range s.only {
+		if !slices.Contains(strings.Split(partNames, ","), name) {
+			return s, fmt.Errorf("-only: there is no %q, there are %s", name, partNames)
+		}
+	}
+	switch {
+	case fs.NArg() > 0:
+		return s, fmt.Errorf("unknown argument %q", fs.Arg(0))
+	case s.pairs < 1:
+		return s, fmt.Errorf("-pairs is %d, it must be at least 1", s.pairs)
+	case s.slice < 0:
+		return s, fmt.Errorf("-slice is %v, it must not be negative", s.slice)
+	case s.slice == 0 && s.pairs < quickPairs:
+		s.slice = 400 * time.Millisecond
+	case s.slice == 0:
+		s.slice = time.Second
+	}
+	if s.profiles != "" {
+		return s, os.MkdirAll(s.profiles, 0o700)
+	}
+	return s, os.MkdirAll(filepath.Dir(s.out), 0o700)
+}
+
+// progress tells whoever waits how far it is.
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

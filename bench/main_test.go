@@ -1,0 +1,249 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/compiler/protogen"
+	"google.golang.org/protobuf/types/pluginpb"
+)
+
+// TestMain is main for the processes that tests start.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && subcommands[os.Args[1]] != nil {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// The options of "tuned" are those of easyops, in the same words.
+func TestTransportOptions(t *testing.T) {
+	theirs := optionsIn(t, "../runtime/easyops/limits.go", "func transportDefaults(")
+	theirs = strings.ReplaceAll(theirs, "l.OpenTimeout", "openTimeout")
+	if here := optionsIn(t, "variants.go", "func transportOptions("); here != theirs {
+		t.Errorf("transportOptions has\n%s\nbut easyops has\n%s", here, theirs)
+	}
+	const workers = "const streamWorkers = 32"
+	for _, file := range []string{"../runtime/easyops/limits.go", "variants.go"} {
+		if text, _ := os.ReadFile(file); !strings.Contains(string(text), workers) {
+			t.Errorf("%s has no %q", file, workers)
+		}
+	}
+}
+
+// optionsIn returns the body of a function.
+func optionsIn(t *testing.T, file, function string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, ok := strings.Cut(string(text), function)
+	if !ok {
+		t.Fatalf("%s has no %s", file, function)
+	}
+	_, body, _ = strings.Cut(body, "\n")
+	body, _, _ = strings.Cut(body, "\n}\n")
+	return body
+}
+
+// Each variant answers each workload, over plaintext and TLS, in a process of
+// its own.
+func TestCalls(t *testing.T) {
+	s := settings{pairs: 1, slice: time.Millisecond, dir: t.TempDir(), profiles: t.TempDir()}
+	r := newReport(s)
+	if err := measureCalls(s, r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Calls) != 2*len(workloads) {
+		t.Errorf("there are %d workloads", len(r.Calls))
+	}
+	for _, c := range r.Calls {
+		for _, name := range contenders {
+			f := c.Figures[name]
+			if len(f.CPU) != 1 || len(f.RPS) != 1 || f.RPS[0] <= 0 || f.P50[0] <= 0 || f.P99[0] < f.P50[0] || f.RSS[0] <= 0 {
+				t.Errorf("%s, %s: %+v", c, name, f)
+			}
+		}
+	}
+	if log, _ := os.ReadFile(filepath.Join(s.dir, ours+".log")); !strings.Contains(string(log), "registered") {
+		t.Errorf("easyops is not in a registry: %s", log)
+	}
+	if files, _ := os.ReadDir(s.profiles); len(files) != 2*len(contenders) {
+		t.Errorf("there are %d profiles", len(files))
+	}
+}
+
+// A server that cannot start says why.
+func TestChildFails(t *testing.T) {
+	c, err := startChild(t.TempDir(), "no such", "serve", "-variant=none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var addr string
+	if err := c.read(&addr); err == nil {
+		t.Errorf("it has an address: %s", addr)
+	}
+	if err := c.stop(); err == nil || !strings.Contains(err.Error(), `no variant "none"`) {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+func TestAnswer(t *testing.T) {
+	in, out := strings.NewReader("{}\n{}\n"), &strings.Builder{}
+	if err := answer(in, out, "127.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	var addr string
+	var first, second, third usage
+	d := json.NewDecoder(strings.NewReader(out.String()))
+	for _, v := range []any{&addr, &first, &second} {
+		if err := d.Decode(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Decode(&third); err != io.EOF {
+		t.Errorf("after two answers: %v, want EOF", err)
+	}
+	if addr != "127.0.0.1:1" || first.CPU <= 0 || second.CPU < first.CPU || first.RSS < 1<<20 {
+		t.Errorf("addr %q, usage %+v, then %+v", addr, first, second)
+	}
+}
+
+func TestSpread(t *testing.T) {
+	s := spreadOf([]float64{5, 1, 4, 2, 3})
+	if want := (spread{Median: 3, Q1: 2, Q3: 4, Min: 1, Max: 5, N: 5}); s != want {
+		t.Errorf("got %+v, want %+v", s, want)
+	}
+	if s := spreadOf(nil); s.N != 0 || s.String() != "-" {
+		t.Errorf("of nothing: %+v, %v", s, s)
+	}
+	if r := ratios([]float64{2, 6, 1}, []float64{1, 2, 0}); r.N != 2 || r.Min != 2 || r.Max != 3 {
+		t.Errorf("ratios: %+v", r)
+	}
+	if d := differences([]float64{2, 6}, []float64{1, 2}); d.Min != 1 || d.Max != 4 {
+		t.Errorf("differences: %+v", d)
+	}
+}
+
+func TestDigits(t *testing.T) {
+	for v, want := range map[float64]string{0.346: "0.35", 12.34: "12.3", 123.4: "123", 150: "150", 2: "2", -1.5: "-1.50"} {
+		if got := digits(v); got != want {
+			t.Errorf("digits(%v) = %s, want %s", v, got, want)
+		}
+	}
+}
+
+// In the long run each name has each place equally often.
+func TestOrder(t *testing.T) {
+	names := []string{"a", "b", "c"}
+	sum := map[string]int{}
+	for round := range 2 * len(names) {
+		order := orderOf(names, round)
+		for place, name := range order {
+			sum[name] += place
+		}
+		slices.Sort(order)
+		if !slices.Equal(order, names) {
+			t.Errorf("round %d has %v", round, order)
+		}
+	}
+	if sum["a"] != sum["b"] || sum["b"] != sum["c"] {
+		t.Errorf("the sums of places are %v", sum)
+	}
+}
+
+func TestReadBenchmarks(t *testing.T) {
+	const out = "goos: linux\nBenchmarkUnary/bare-2   38210   31402 ns/op   9345 B/op   143 allocs/op\nPASS\n"
+	got := map[string]*memory{}
+	if err := readBenchmarks([]byte(out), got); err != nil {
+		t.Fatal(err)
+	}
+	m := got["Unary/bare"]
+	if m == nil || m.Nanos[0] != 31402 || m.Bytes[0] != 9345 || m.Allocs[0] != 143 {
+		t.Errorf("got %+v", got)
+	}
+	if err := readBenchmarks([]byte("PASS\n"), got); err == nil {
+		t.Error("output without figures is taken")
+	}
+}
+
+func TestSettings(t *testing.T) {
+	out := "-out=" + filepath.Join(t.TempDir(), "x", "r")
+	for _, c := range []struct {
+		args  []string
+		slice time.Duration
+		wrong bool
+	}{
+		{[]string{out}, time.Second, false},
+		{[]string{out, "-pairs=3"}, 400 * time.Millisecond, false},
+		{[]string{out, "-pairs=3", "-slice=2s"}, 2 * time.Second, false},
+		{[]string{out, "-pairs=0"}, 0, true},
+		{[]string{out, "-slice=-1s"}, 0, true},
+		{[]string{out, "-only=cals"}, 0, true},
+		{[]string{out, "more"}, 0, true},
+	} {
+		s, err := parseSettings(c.args)
+		if (err != nil) != c.wrong || !c.wrong && s.slice != c.slice {
+			t.Errorf("%v: slice %v, error %v", c.args, s.slice, err)
+		}
+	}
+}
+
+// The request is one that plugins accept, and of the size that is promised.
+func TestRequest(t *testing.T) {
+	req := largeRequest(20, 70)
+	gen, err := protogen.Options{}.New(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	services, comments := 0, 0
+	for _, f := range gen.Files {
+		for _, s := range f.Services {
+			services++
+			if s.Comments.Leading != "" && s.Methods[methods-1].Comments.Leading != "" {
+				comments++
+			}
+		}
+	}
+	if len(gen.Files) != 70 || services != 20 || comments != 20 {
+		t.Errorf("%d files, %d services, %d of them with comments", len(gen.Files), services, comments)
+	}
+	if err := checkAnswer(&pluginpb.CodeGeneratorResponse{}, 20); err == nil {
+		t.Error("an answer without files is taken")
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	f := func(v float64) *figures {
+		list := []float64{v, v, v}
+		return &figures{list, list, list, list, list}
+	}
+	r := newReport(settings{pairs: 3, slice: time.Second})
+	r.Calls = []*cell{{"unary, concurrency 16", true, map[string]*figures{ours: f(9), bare: f(10), bareAgain: f(10), tuned: f(8), serveHTTP: f(36)}}}
+	r.Goals = r.goals()
+	text := r.markdown()
+	for _, want := range []string{
+		"| unary, concurrency 16, TLS | 0.90 (0.90..0.90) | 1.12 (1.12..1.12) | 0.25 (0.25..0.25) | 1 (1..1) |",
+		"| server CPU per call against bare: unary, concurrency 16, TLS | 0.95 | 0.9 (0.9..0.9) | yes |",
+		"| server CPU per call against tuned: unary, concurrency 16, TLS | 1.05 | 1.125 (1.125..1.125) | no |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "Plugins") {
+		t.Error("what was not measured has a table")
+	}
+	if q := quantile([]float64{}, 0.5); q != 0 || math.IsNaN(q) {
+		t.Errorf("the quantile of nothing is %v", q)
+	}
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// markdown is the report for people: medians, quartiles in brackets.
+func (r *report) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s, grpc-go %s, %s\n", r.Machine, r.Go, r.GRPC, r.Time.Format("2006-01-02 15:04 MST"))
+	fmt.Fprintf(&b, "%d pairs, slices of %v; medians, and quartiles in brackets\n", r.Pairs, r.Slice)
+	for _, t := range []*table{r.ratioTable(), r.otherRatios(), r.callTable(), r.startTable(), r.memoryTable(), r.pluginTable(), r.goalTable()} {
+		t.write(&b)
+	}
+	return b.String()
+}
+
+type table struct {
+	title   string
+	columns []string
+	rows    [][]string
+}
+
+func (t *table) add(cells ...any) {
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		row[i] = fmt.Sprint(c)
+	}
+	t.rows = append(t.rows, row)
+}
+
+// write writes nothing where nothing was measured.
+func (t *table) write(b *strings.Builder) {
+	if len(t.rows) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s\n\n| %s |\n|%s\n", t.title, strings.Join(t.columns, " | "), strings.Repeat("---|", len(t.columns)))
+	for _, row := range t.rows {
+		fmt.Fprintf(b, "| %s |\n", strings.Join(row, " | "))
+	}
+}
+
+// String names the workload of a cell.
+func (c *cell) String() string { return c.Workload + ", " + security(c.TLS) }
+
+func (r *report) ratioTable() *table {
+	t := &table{
+		title:   "Server CPU per call: easyops against the others, and bare against itself",
+		columns: []string{"workload", "bare", "tuned", "servehttp", "control: bare again against bare"},
+	}
+	for _, c := range r.Calls {
+		cpu := func(of, by string) spread { return ratios(c.Figures[of].CPU, c.Figures[by].CPU) }
+		t.add(c, cpu(ours, bare), cpu(ours, tuned), cpu(ours, serveHTTP), cpu(bareAgain, bare))
+	}
+	return t
+}
+
+func (r *report) otherRatios() *table {
+	t := &table{
+		title:   "What callers see, and memory: easyops against bare; behind the stroke bare again against bare",
+		columns: []string{"workload", "RPS", "p50", "p99", "RSS"},
+	}
+	for _, c := range r.Calls {
+		of, by, control := c.Figures[ours], c.Figures[bare], c.Figures[bareAgain]
+		both := func(list func(*figures) []float64) string {
+			return fmt.Sprintf("%v / %v", ratios(list(of), list(by)), ratios(list(control), list(by)))
+		}
+		t.add(
+			c,
+			both(func(f *figures) []float64 { return f.RPS }),
+			both(func(f *figures) []float64 { return f.P50 }),
+			both(func(f *figures) []float64 { return f.P99 }),
+			both(func(f *figures) []float64 { return f.RSS }),
+		)
+	}
+	return t
+}
+
+func (r *report) callTable() *table {
+	t := &table{
+		title:   "Calls",
+		columns: []string{"workload", "server", "CPU µs per call", "RPS", "p50 µs", "p99 µs", "RSS MiB"},
+	}
+	for _, c := range r.Calls {
+		for _, name := range contenders {
+			f := c.Figures[name]
+			t.add(c, name, spreadOf(f.CPU), spreadOf(f.RPS), spreadOf(f.P50), spreadOf(f.P99), spreadOf(f.RSS))
+		}
+	}
+	return t
+}
+
+func (r *report) startTable() *table {
+	t := &table{
+		title:   "Process start to first answered call",
+		columns: []string{"server", "ms", "least", "most", "against bare", "starts"},
+	}
+	if len(r.Start) == 0 {
+		return t
+	}
+	for _, st := range starters {
+		s := spreadOf(r.Start[st.name])
+		t.add(st.name, s, digits(s.Min), digits(s.Max), ratios(r.Start[st.name], r.Start[bare]), s.N)
+	}
+	return t
+}
+
+func (r *report) memoryTable() *table {
+	t := &table{
+		title:   "go test -bench over bufconn, client and server together",
+		columns: []string{"benchmark", "server", "allocations per call", "bytes per call", "µs per call", "runs"},
+	}
+	for _, kind := range []string{"Unary", "Stream"} {
+		for _, s := range []string{bare, tuned, ours} {
+			m := r.Memory[kind+"/"+s]
+			if m == nil {
+				continue
+			}
+			us := make([]float64, len(m.Nanos))
+			for i, ns := range m.Nanos {
+				us[i] = ns / 1000
+			}
+			t.add(kind, s, spreadOf(m.Allocs), spreadOf(m.Bytes), spreadOf(us), len(m.Allocs))
+		}
+	}
+	return t
+}
+
+func (r *report) pluginTable() *table {
+	t := &table{
+		title:   fmt.Sprintf("Plugins, on a request of %d services in %d files", packages, files),
+		columns: []string{"plugin", "wall s", "CPU s", "peak MiB", "wall against the other", "peak against the other", "runs"},
+	}
+	if e, by := r.Plugin[ourPlugin], r.Plugin[grpcsOwn]; e != nil && by != nil {
+		t.add(ourPlugin, spreadOf(e.Wall), spreadOf(e.CPU), spreadOf(e.Peak), ratios(e.Wall, by.Wall), ratios(e.Peak, by.Peak), len(e.Wall))
+		t.add(grpcsOwn, spreadOf(by.Wall), spreadOf(by.CPU), spreadOf(by.Peak), "1", "1", len(by.Wall))
+	}
+	return t
+}
+
+func (r *report) goalTable() *table {
+	t := &table{title: "Goals", columns: []string{"goal", "at most", "measured", "holds"}}
+	for _, g := range r.Goals {
+		f := g.Figure // with more digits than elsewhere, since it is compared
+		t.add(g.What, digits(g.AtMost), fmt.Sprintf("%.4g (%.4g..%.4g)", f.Median, f.Q1, f.Q3), g.holds())
+	}
+	return t
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+// report is all that was measured, value for value.
+type report struct {
+	Time    time.Time
+	Machine string
+	Go      string
+	GRPC    string
+	Pairs   int
+	Slice   time.Duration
+
+	Calls  []*cell              `json:",omitempty"`
+	Start  map[string][]float64 `json:",omitempty"` // milliseconds, by variant
+	Memory map[string]*memory   `json:",omitempty"` // by benchmark
+	Plugin map[string]*effort   `json:",omitempty"` // by plugin
+	Goals  []goal               `json:",omitempty"`
+}
+
+func newReport(s settings) *report {
+	return &report{
+		Time:    time.Now().UTC().Truncate(time.Second),
+		Machine: fmt.Sprintf("%s, %d cores, %s/%s", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH),
+		Go:      runtime.Version(),
+		GRPC:    grpc.Version,
+		Pairs:   s.pairs,
+		Slice:   s.slice,
+	}
+}
+
+// processor names the machine's, where Linux says it.
+func processor() string {
+	f, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return "unknown processor"
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
+
+// save writes the figures as JSON, and as Markdown.
+func (r *report) save(name string) error {
+	r.Goals = r.goals()
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(name+".json", append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.WriteFile(name+".md", []byte(r.markdown()), 0o600)
+}
