@@ -23,6 +23,7 @@ type resets struct {
 type resetCount struct {
 	since           time.Time
 	cancelled, done int
+	told            bool // that it is to be closed
 }
 
 func newResets(max int, close func(string)) *resets {
@@ -43,7 +44,8 @@ func (r *resets) ended(c *call, cancelled bool) {
 	}
 }
 
-// count tells whether the connection is to be closed.
+// count tells whether the connection is to be closed, once a window: calls of
+// it still end while it is being closed.
 func (r *resets) count(remote string, cancelled bool, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -64,7 +66,11 @@ func (r *resets) count(remote string, cancelled bool, now time.Time) bool {
 	} else {
 		n.done++
 	}
-	return n.cancelled > r.max && n.cancelled > n.done
+	if n.told || n.cancelled <= r.max || n.cancelled <= n.done {
+		return false
+	}
+	n.told = true
+	return true
 }
 
 // forget drops the connections whose window is over. It is called now and then.
