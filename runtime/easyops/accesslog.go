@@ -3,6 +3,7 @@ package easyops
 import (
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 	"unicode"
@@ -11,10 +12,10 @@ import (
 )
 
 const (
-	sampleOneIn    = 100  // of the calls that ended well one in so many is logged
-	linesPerSecond = 50   // of the access log, for the server's own faults and for the rest each
-	panicsPerSec   = 10   // that are logged; all are counted
-	maxLogged      = 1024 // characters of an error
+	sampleOneIn    = 100 // of the calls that ended well one in so many is logged
+	linesPerSecond = 50  // of the access log, for the server's own faults and for the rest each
+	panicsPerSec   = 10  // that are logged; all are counted
+	maxLogged      = 256 // characters of an error
 )
 
 // budget bounds how many lines a second are written, so that a flood of calls
@@ -91,17 +92,19 @@ func levelOf(code codes.Code) slog.Level {
 
 // clean makes text that may come from a caller fit for a log: bounded, and
 // without characters that steer a terminal or change the direction of writing.
+// Of a longer text the beginning and the end are kept, where the cause is.
 func clean(s string) string {
-	const limit = maxLogged
-	out := make([]rune, 0, min(len(s), limit))
-	for _, r := range s {
-		if len(out) == limit {
-			return string(out) + "…"
-		}
-		if !unicode.IsPrint(r) {
-			r = '?'
-		}
-		out = append(out, r)
+	if most := 4 * maxLogged; len(s) > 2*most { // a character has four bytes at most
+		s = s[:most] + s[len(s)-most:]
 	}
-	return string(out)
+	runes := []rune(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s))
+	if len(runes) <= maxLogged {
+		return string(runes)
+	}
+	return string(runes[:maxLogged/2]) + "…" + string(runes[len(runes)-maxLogged/2+1:])
 }
