@@ -2,7 +2,6 @@ package easyops
 
 import (
 	"log/slog"
-	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -47,7 +46,7 @@ type accessLog struct {
 }
 
 func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Duration) {
-	if err == nil && rand.Uint32()%sampleOneIn != 0 {
+	if err == nil && c.dice/shards%sampleOneIn != 0 {
 		return
 	}
 	level, lines := slog.LevelInfo, &a.rest

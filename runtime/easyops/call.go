@@ -40,23 +40,24 @@ type call struct {
 	context.Context
 	grpc.ServerStream // nil for a unary call
 
-	method  *method
-	start   time.Time
-	arrived atomic.Bool // the request of a unary call has been received
-	decode  func(any) error
-	cancel  context.CancelFunc // where the method has a timeout, and of HTTP requests
-	remote  string             // the peer of an HTTP request
-	flushed atomic.Bool        // the answer to an HTTP request is sent in parts
+	method *method
+	start  time.Time
+	decode func(any) error
+	cancel context.CancelFunc // where the method has a timeout, and of HTTP requests
+	remote string             // the peer of an HTTP request
 
 	ended atomic.Pointer[status.Status] // what the call was ended with, by the runtime or byHandler
 
-	class class // that it is counted in
+	class   class       // that it is counted in
+	dice    uint32      // at random: where it is listed, and whether it is logged
+	arrived atomic.Bool // the request of a unary call has been received
+	flushed atomic.Bool // the answer to an HTTP request is sent in parts
 
 	// Owned by the shard that the call is listed in.
 	shard      *shard
 	next, prev *call
-	overSince  time.Time // when the context was first seen to have ended
-	ignores    bool      // it ended long ago, and the handler goes on
+	over       time.Duration // from the start to when the context was first seen to have ended
+	ignores    bool          // it ended long ago, and the handler goes on
 }
 
 type callKey struct{}
@@ -170,7 +171,10 @@ func (m *method) begin(c *call) error {
 // limit sets the method's deadline, unless the client's is as short. The call
 // ends with it, whatever its handler does.
 func (c *call) limit(timeout time.Duration) {
-	if deadline, ok := c.Deadline(); timeout <= 0 || ok && !deadline.After(c.start.Add(timeout)) {
+	if timeout <= 0 {
+		return
+	}
+	if deadline, ok := c.Deadline(); ok && !deadline.After(c.start.Add(timeout)) {
 		return
 	}
 	ctx, cancel := context.WithDeadline(c.Context, c.start.Add(timeout))

@@ -24,11 +24,13 @@ type calls struct {
 	max      [classes]int64
 	n        [classes]atomic.Int64
 	ignoring atomic.Int64 // handlers that ignore the end of their context
-	shards   [16]shard
+	shards   [shards]shard
 	timeout  time.Duration // for the request of a unary call to arrive
 	log      *slog.Logger
 	spawn    func(func()) // runs a goroutine of the server's
 }
+
+const shards = 16
 
 // shard is a part of the calls. Calls choose theirs at random, so that few
 // meet at its lock.
@@ -54,7 +56,7 @@ func newCalls(l Limits, log *slog.Logger, spawn func(func())) *calls {
 // class is a kind of call with a bound of its own, so that one kind cannot
 // take the room of another: a busy server is not a sick one, those who watch its
 // health must not make it busy, and who sends no request keeps nobody out.
-type class int
+type class int32
 
 const (
 	unary     class = iota
@@ -107,7 +109,8 @@ func (cs *calls) add(c *call) bool {
 	if then := first - (waiting - unary); !c.method.stream && cs.n[then].Load() >= cs.max[then] || !cs.enter(c, first) {
 		return false
 	}
-	c.shard = &cs.shards[rand.Uint32()%uint32(len(cs.shards))]
+	c.dice = rand.Uint32()
+	c.shard = &cs.shards[c.dice%shards]
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
 	h := &c.shard.head
@@ -209,10 +212,11 @@ func (cs *calls) notice(c *call, now time.Time) bool {
 	if c.Err() == nil || c.ignores {
 		return false
 	}
-	if c.overSince.IsZero() {
-		c.overSince = now
+	age := now.Sub(c.start)
+	if c.over == 0 {
+		c.over = age
 	}
-	c.ignores = now.Sub(c.overSince) > ignoredAfter
+	c.ignores = age-c.over > ignoredAfter
 	if c.ignores {
 		cs.ignoring.Add(1)
 	}

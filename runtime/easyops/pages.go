@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -29,13 +30,12 @@ func (s *Server) newPages() (err error) {
 	if err != nil {
 		return err
 	}
-	services := s.describe()
 	err = errors.Join(
 		s.pages.HandleHealth(s.healthPage),
 		s.pages.HandleInfo(status.Info{
 			Services: s.serviceNames(), Instance: s.id, RuntimeVersion: runtimeVersion(), Started: s.started,
 		}),
-		s.pages.HandleAPI(func() []status.Service { return services }),
+		s.pages.HandleAPI(sync.OnceValue(s.describe)),
 		s.pages.HandleMetrics(s.metrics.Registry()),
 		s.pages.HandleShutdown(func(who string) { s.stop("asked for by " + who) }),
 		s.pages.HandleDebug(s.cfg.heapDump),

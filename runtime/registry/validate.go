@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -25,23 +25,43 @@ const (
 	maxText  = 256 // bytes of version, owner or a tag's value
 )
 
-var (
-	serviceName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,253}[A-Za-z0-9_])?$`)
-	instanceID  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
-	kindName    = regexp.MustCompile(`^[a-z0-9-]{1,16}$`)
-	tagName     = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-	hostName    = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?$`)
-)
-
 // ValidService reports whether a service may be listed under the name: up to
 // 255 letters, digits, dots, underscores and dashes.
-func ValidService(name string) bool { return serviceName.MatchString(name) }
+func ValidService(name string) bool {
+	return made(name, 255, isNameChar) && isWordChar(name[0]) && isWordChar(name[len(name)-1])
+}
+
+// validHost reports whether a host can be a name in DNS, with or without the
+// dot at its end.
+func validHost(name string) bool {
+	return made(name, 254, isNameChar) && isWordChar(name[0]) && !strings.HasSuffix(name, "-")
+}
+
+// made reports whether s consists of 1 to most characters of a kind. Regular
+// expressions would do, but are compiled when a process starts, needed or not.
+func made(s string, most int, of func(byte) bool) bool {
+	if s == "" || len(s) > most {
+		return false
+	}
+	for i := range len(s) {
+		if !of(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func isLower(c byte) bool    { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
+func isWordChar(c byte) bool { return isLower(c) || 'A' <= c && c <= 'Z' || c == '_' }
+func isNameChar(c byte) bool { return isWordChar(c) || c == '.' || c == '-' }
+func isIDChar(c byte) bool   { return isWordChar(c) || c == '-' }
+func isKindChar(c byte) bool { return isLower(c) || c == '-' }
 
 // Validate returns all that is wrong with an entry, or nil.
 func (i *Instance) Validate() error {
 	var errs []error
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !instanceID.MatchString(i.ID) {
+	if !made(i.ID, 64, isIDChar) {
 		fail("instance ID %s: must be 1 to 64 letters, digits, dashes or underscores", quote(i.ID))
 	}
 	if !ValidService(i.Service) {
@@ -62,7 +82,7 @@ func (i *Instance) Validate() error {
 		fail("%d kinds: must be 1 to %d", len(i.Kinds), maxKinds)
 	}
 	for _, k := range i.Kinds {
-		if !kindName.MatchString(string(k)) {
+		if !made(string(k), 16, isKindChar) {
 			fail("kind %s: must be lower-case letters, digits and dashes", quote(string(k)))
 		}
 	}
@@ -108,7 +128,7 @@ func (i *Instance) validateTexts() (errs []error) {
 		return append(errs, fmt.Errorf("%d tags: must be at most %d", len(i.Tags), maxTags))
 	}
 	for k, v := range i.Tags {
-		if !tagName.MatchString(k) {
+		if !made(k, 64, isNameChar) {
 			errs = append(errs, fmt.Errorf("tag %s: must be 1 to 64 letters, digits, dots, dashes or underscores", quote(k)))
 		}
 		if !plainText(v) {
@@ -150,7 +170,7 @@ func ValidAddr(addr string) error {
 		}
 		return nil
 	}
-	if !hostName.MatchString(host) {
+	if !validHost(host) {
 		return fmt.Errorf("address %s: the host must be a name or an IP address", quote(addr))
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // The files that HTML pages consist of. They hold nothing secret, and error
@@ -25,11 +26,14 @@ var icon []byte
 //go:embed page.html
 var pageText string
 
-// pageTemplate is the one template of all pages.
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"kind": kind, "visible": visible, "paragraphs": paragraphs, "local": local, "tone": tone,
-	"pad": pad, "next": next, "dict": newNested,
-}).Parse(pageText))
+// pageTemplate returns the one template of all pages. It is parsed for the
+// first page, so that no process that shows none has to start with it.
+var pageTemplate = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"kind": kind, "visible": visible, "paragraphs": paragraphs, "local": local, "tone": tone,
+		"pad": pad, "next": next, "dict": newNested,
+	}).Parse(pageText))
+})
 
 // pageModel is what the template sees.
 type pageModel struct {
@@ -79,7 +83,7 @@ func (p *Pages) writeHTML(w io.Writer, r *http.Request, v View) error {
 	if v.Status < http.StatusBadRequest && r.Method != http.MethodPost {
 		m.JSON, m.TextURL = withFormat(r, formJSON), withFormat(r, formText)
 	}
-	return pageTemplate.Execute(w, m)
+	return pageTemplate().Execute(w, m)
 }
 
 // isOperator says whether the frame of a page may name the server: error
