@@ -49,24 +49,50 @@ type rig struct {
 	children []*child
 }
 
+const (
+	turnsPerPair    = 4  // short turns that change often meet the same noise
+	turnsPerProcess = 16 // then all are started anew: some processes are luckier than others
+)
+
 // measureSecurity measures all workloads over TLS, or without where there is no
 // certificate.
-func measureSecurity(s settings, r *report, cert string) (err error) {
-	g := &rig{settings: s, servers: map[string]*child{}, addrs: map[string]string{}}
-	defer func() { err = errors.Join(err, stopAll(g.children)) }()
-	if err := g.start(cert); err != nil {
-		return err
-	}
+func measureSecurity(s settings, r *report, cert string) error {
+	var cells []*cell
 	for _, w := range workloads {
-		progress("calls: %s, %s", w, security(cert != ""))
-		c, err := g.measure(w)
-		if err != nil {
+		cells = append(cells, newCell(w, cert != ""))
+	}
+	for from, all := 0, s.pairs*turnsPerPair; from < all; from += turnsPerProcess {
+		to := min(all, from+turnsPerProcess)
+		progress("calls: %s, turns %d to %d of %d", security(cert != ""), from+1, to, all)
+		if err := measureTurns(s, cells, cert, from, to); err != nil {
 			return err
 		}
-		c.TLS = cert != ""
-		r.Calls = append(r.Calls, c)
+	}
+	r.Calls = append(r.Calls, cells...)
+	return nil
+}
+
+// measureTurns gives each workload some turns, with servers of their own.
+func measureTurns(s settings, cells []*cell, cert string, from, to int) (err error) {
+	g := &rig{settings: s, servers: map[string]*child{}, addrs: map[string]string{}}
+	defer func() { err = errors.Join(err, stopAll(g.children)) }()
+	if err := g.start(cert, from/turnsPerProcess+1); err != nil {
+		return err
+	}
+	for i, w := range workloads {
+		if err := g.measure(w, cells[i], from, to); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func newCell(w workload, tls bool) *cell {
+	c := &cell{Workload: w.String(), TLS: tls, Figures: map[string]*figures{}}
+	for _, name := range contenders {
+		c.Figures[name] = &figures{}
+	}
+	return c
 }
 
 func security(tls bool) string {
@@ -76,14 +102,14 @@ func security(tls bool) string {
 	return "plaintext"
 }
 
-func (g *rig) start(cert string) (err error) {
+func (g *rig) start(cert string, process int) (err error) {
 	if g.load, err = g.child("load", "load", "-ca", cert); err != nil {
 		return err
 	}
 	for _, name := range contenders {
 		args := []string{"serve", "-variant", name, "-cert", cert, "-registry", filepath.Join(g.dir, "registry")}
 		if g.profiles != "" {
-			file := strings.ReplaceAll(name, " ", "-") + "-" + security(cert != "") + ".prof"
+			file := fmt.Sprintf("%s-%s-%d.prof", strings.ReplaceAll(name, " ", "-"), security(cert != ""), process)
 			args = append(args, "-profile", filepath.Join(g.profiles, file))
 		}
 		if g.servers[name], err = g.child(name, args...); err != nil {
@@ -108,22 +134,20 @@ func (g *rig) child(what string, args ...string) (*child, error) {
 
 // measure gives each variant its turns. Their order changes from round to
 // round, so that what one leaves behind does not always meet the same next.
-func (g *rig) measure(w workload) (*cell, error) {
-	c := &cell{Workload: w.String(), Figures: map[string]*figures{}}
+func (g *rig) measure(w workload, c *cell, from, to int) error {
 	for _, name := range contenders {
-		c.Figures[name] = &figures{}
 		if _, err := g.call(name, w, g.slice); err != nil { // warms up
-			return nil, err
+			return err
 		}
 	}
-	for round := range g.pairs {
+	for round := from; round < to; round++ {
 		for _, name := range orderOf(contenders, round) {
 			if err := g.turn(name, w, c.Figures[name]); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // orderOf turns the names by one place each second round, and backwards in

@@ -44,7 +44,7 @@ var subcommands = map[string]func(args []string) error{
 
 // settings are what a run is told.
 type settings struct {
-	pairs    int           // slices of each variant
+	pairs    int           // of measurements; calls have more turns
 	slice    time.Duration // of calls
 	out      string        // without .md and .json
 	profiles string        // a directory for CPU profiles of the servers, or nothing
@@ -99,8 +99,8 @@ func run(args []string) error {
 func parseSettings(args []string) (settings, error) {
 	s := settings{}
 	fs := flag.NewFlagSet("bench", flag.ExitOnError)
-	fs.IntVar(&s.pairs, "pairs", 20, "how often each variant has its turn")
-	fs.DurationVar(&s.slice, "slice", 0, "how long a turn of calls takes (default 1s, with less than 10 pairs 400ms)")
+	fs.IntVar(&s.pairs, "pairs", 20, "how often each variant has its turns")
+	fs.DurationVar(&s.slice, "slice", 0, "how long a turn of calls takes (default 250ms, with less than 10 pairs 100ms)")
 	fs.StringVar(&s.out, "out", "bench", "the files of the result, without .md and .json")
 	only := fs.String("only", partNames, "the parts to measure")
 	fs.StringVar(&s.profiles, "profiles", "", "a directory for CPU profiles of the servers")
@@ -119,9 +119,9 @@ func parseSettings(args []string) (settings, error) {
 	case s.slice < 0:
 		return s, fmt.Errorf("-slice is %v, it must not be negative", s.slice)
 	case s.slice == 0 && s.pairs < quickPairs:
-		s.slice = 400 * time.Millisecond
+		s.slice = 100 * time.Millisecond
 	case s.slice == 0:
-		s.slice = time.Second
+		s.slice = 250 * time.Millisecond
 	}
 	if s.profiles != "" {
 		return s, os.MkdirAll(s.profiles, 0o700)

@@ -69,7 +69,7 @@ func TestCalls(t *testing.T) {
 	for _, c := range r.Calls {
 		for _, name := range contenders {
 			f := c.Figures[name]
-			if len(f.CPU) != 1 || len(f.RPS) != 1 || f.RPS[0] <= 0 || f.P50[0] <= 0 || f.P99[0] < f.P50[0] || f.RSS[0] <= 0 {
+			if len(f.CPU) != turnsPerPair || len(f.RPS) != turnsPerPair || f.RPS[0] <= 0 || f.P50[0] <= 0 || f.P99[0] < f.P50[0] || f.RSS[0] <= 0 {
 				t.Errorf("%s, %s: %+v", c, name, f)
 			}
 		}
@@ -183,8 +183,8 @@ func TestSettings(t *testing.T) {
 		slice time.Duration
 		wrong bool
 	}{
-		{[]string{out}, time.Second, false},
-		{[]string{out, "-pairs=3"}, 400 * time.Millisecond, false},
+		{[]string{out}, 250 * time.Millisecond, false},
+		{[]string{out, "-pairs=3"}, 100 * time.Millisecond, false},
 		{[]string{out, "-pairs=3", "-slice=2s"}, 2 * time.Second, false},
 		{[]string{out, "-pairs=0"}, 0, true},
 		{[]string{out, "-slice=-1s"}, 0, true},

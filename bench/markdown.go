@@ -9,7 +9,7 @@ import (
 func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s, grpc-go %s, %s\n", r.Machine, r.Go, r.GRPC, r.Time.Format("2006-01-02 15:04 MST"))
-	fmt.Fprintf(&b, "%d pairs, slices of %v; medians, and quartiles in brackets\n", r.Pairs, r.Slice)
+	fmt.Fprintf(&b, "%d pairs, of calls %d turns of %v each; medians, and quartiles in brackets\n", r.Pairs, turnsPerPair, r.Slice)
 	for _, t := range []*table{r.ratioTable(), r.otherRatios(), r.callTable(), r.startTable(), r.memoryTable(), r.pluginTable(), r.goalTable()} {
 		t.write(&b)
 	}
