@@ -18,6 +18,7 @@ type File struct {
 	Source     string // path of the .proto file
 	Deprecated bool
 	Package    string // name of the Go package
+	Apart      bool   // whether that is another than the package of the .pb.go files
 	Example    string // a name that protoc-gen-go-grpc emits
 	Runtime    Runtime
 	Services   []Service

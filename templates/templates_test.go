@@ -61,6 +61,26 @@ func TestExecuteOfADeprecatedFile(t *testing.T) {
 	}
 }
 
+func TestExecuteOfAPathLikeABuildConstraint(t *testing.T) {
+	for _, deprecated := range []bool{false, true} {
+		text := execute(t, templates.File{Source: "x +build y.proto", Package: "p", Deprecated: deprecated})
+		if strings.Contains(text, "+build") || !strings.Contains(text, "x + build y.proto") {
+			t.Error(text)
+		}
+	}
+}
+
+// What is missing is in another place where the code is apart from the .pb.go.
+func TestExecuteNamesTheCure(t *testing.T) {
+	const own, other = "add that plugin to buf.gen.yaml", "generate that package anew"
+	for apart, want := range map[bool]string{false: own, true: other} {
+		text := execute(t, templates.File{Source: "a.proto", Package: "p", Apart: apart})
+		if !strings.Contains(text, want) || strings.Contains(text, own) == strings.Contains(text, other) {
+			t.Errorf("apart %v:\n%s", apart, text)
+		}
+	}
+}
+
 func BenchmarkExecute(b *testing.B) {
 	f := templates.File{Services: make([]templates.Service, 10)}
 	for b.Loop() {

@@ -54,6 +54,48 @@ func TestBuildWithoutGRPC(t *testing.T) {
 	}
 }
 
+// With package= it is another's package that has no code of protoc-gen-go-grpc,
+// or code of its predecessor, and it is that one that has to change.
+func TestBuildApart(t *testing.T) {
+	tests := []struct {
+		name, want string
+		change     func(grpcFile string) string
+	}{
+		{"without gRPC", "undefined: empty.WithoutMethodsServer", func(string) string {
+			return "package empty\n"
+		}},
+		{"old gRPC", "does not match func(grpc.ServiceRegistrar, S)", func(text string) string {
+			return strings.ReplaceAll(text, "s grpc.ServiceRegistrar", "s *grpc.Server")
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			dir := newModule(t)
+			c := testCase{name: "empty", dir: filepath.Join("testdata", "empty")}
+			files := mustRespond(t, c.request(t, "package="+goldenModule+"/apart", "module="+goldenModule))
+			writeTree(t, dir, files)
+			writeTree(t, dir, external(t, "protoc-gen-go", c))
+			for name, text := range external(t, "protoc-gen-go-grpc", c) {
+				writeTree(t, dir, map[string]string{name: test.change(text)})
+			}
+			out, err := goCommand(dir, "build", "./...").CombinedOutput()
+			if err == nil || !strings.Contains(string(out), test.want) {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			for name, text := range files {
+				for _, cure := range []string{
+					"their package has no\n// output of protoc-gen-go-grpc.", "Where easyops.Bind does not take its Register\n// functions, they are from before",
+					"The cure of both is to\n// generate that package anew.",
+				} {
+					if !strings.Contains(text, cure) || strings.Contains(text, "buf.gen.yaml") {
+						t.Errorf("%s does not name the cure:\n%s", name, text)
+					}
+				}
+			}
+		})
+	}
+}
+
 // So does code that is older or newer than the runtime.
 func TestBuildWithAnotherRuntime(t *testing.T) {
 	const assertion = "easyops.GeneratedCodeVersion"

@@ -4,15 +4,52 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/pluginpb"
 
 	easyopsv1 "github.com/go-easyops/easyops/proto/easyops/v1"
 )
+
+// hidden is what is wrong with an unreadable name.
+const hidden = "a character that cannot be seen"
+
+// checkNames finds what protogen would take without a word: files of which only
+// one would count, and names with characters that nobody sees, of which some
+// would be in its errors and ours.
+func checkNames(req *pluginpb.CodeGeneratorRequest) error {
+	var found faults
+	seen := map[string]bool{}
+	for _, f := range req.ProtoFile {
+		if seen[f.GetName()] {
+			found.add(place{file: f.GetName()}, "the request has this file twice: run the plugin by buf or protoc, which send each once")
+		}
+		seen[f.GetName()] = true
+	}
+	if len(found) > 0 {
+		return found.err()
+	}
+	for _, f := range req.ProtoFile {
+		if name := f.GetOptions().GetGoPackage(); unreadable(name) {
+			found.add(place{file: f.GetName()}, "go_package: %q holds "+hidden+": correct it", name)
+		}
+	}
+	for _, name := range req.FileToGenerate {
+		seen[name] = true
+	}
+	for name := range seen {
+		if unreadable(name) {
+			found.add(place{file: name}, "its path holds "+hidden+": rename it")
+		}
+	}
+	return found.err()
+}
 
 // check finds all that keeps the output from being right, before any is made.
 func check(gen *protogen.Plugin, opts options) error {
@@ -45,14 +82,28 @@ func (list *faults) add(at place, format string, args ...any) {
 	*list = append(*list, fault{at, fmt.Sprintf(format, args...)})
 }
 
+// most is how many faults of one file are told.
+const most = 20
+
 // err is the faults in the order of their places, a line each.
 func (list faults) err() error {
 	slices.SortStableFunc(list, func(a, b fault) int {
 		return cmp.Or(strings.Compare(a.place.file, b.place.file), cmp.Compare(a.place.line, b.place.line))
 	})
 	var errs []error
-	for _, f := range list {
-		errs = append(errs, fmt.Errorf("%v: %s", f.place, f.text))
+	for len(list) > 0 {
+		file := list[0].place.file
+		n := slices.IndexFunc(list, func(f fault) bool { return f.place.file != file })
+		if n < 0 {
+			n = len(list)
+		}
+		for _, f := range list[:min(n, most)] {
+			errs = append(errs, fmt.Errorf("%v: %s", f.place, f.text))
+		}
+		if n > most {
+			errs = append(errs, fmt.Errorf("%v: and %d more", place{file: file}, n-most))
+		}
+		list = list[n:]
 	}
 	return errors.Join(errs...)
 }
@@ -65,10 +116,14 @@ type place struct {
 }
 
 func (p place) String() string {
-	if p.line == 0 {
-		return p.file
+	file := p.file
+	if unreadable(file) {
+		file = strconv.Quote(file)
 	}
-	return fmt.Sprintf("%s:%d", p.file, p.line)
+	if p.line == 0 {
+		return file
+	}
+	return fmt.Sprintf("%s:%d", file, p.line)
 }
 
 func placeOf(d protoreflect.Descriptor) place {
@@ -82,24 +137,6 @@ func placeIn(f protoreflect.FileDescriptor, loc protoreflect.SourceLocation) pla
 		p.line = loc.StartLine + 1
 	}
 	return p
-}
-
-// optionPlace is where an option of d is set.
-func optionPlace(d protoreflect.Descriptor, option protoreflect.FieldNumber) place {
-	locations := d.ParentFile().SourceLocations()
-	const options = 3 // the field of the options in ServiceDescriptorProto; 4 in MethodDescriptorProto
-	field := int32(options)
-	if _, ok := d.(protoreflect.MethodDescriptor); ok {
-		field++
-	}
-	prefix := append(slices.Clone(locations.ByDescriptor(d).Path), field, int32(option))
-	for i := range locations.Len() {
-		loc := locations.Get(i)
-		if len(loc.Path) >= len(prefix) && slices.Equal(loc.Path[:len(prefix)], prefix) {
-			return placeIn(d.ParentFile(), loc)
-		}
-	}
-	return placeOf(d)
 }
 
 // describe names a declaration for an error, as in "service echo.v1.Echo".
@@ -135,20 +172,33 @@ func (list *faults) checkFile(f *protogen.File, opts options) {
 	if name := string(f.GoPackageName); !isPackageName(name) {
 		list.add(at, "go_package: %q is not the name of a Go package", name)
 	}
-	if p, _ := opts.packageOf(f); opts.module != "" && p != protogen.GoImportPath(opts.module) && !strings.HasPrefix(string(p), opts.module+"/") {
+	if p, _ := opts.packageOf(f); opts.module != "" && !within(string(p), opts.module) {
 		list.add(at, "its Go package %s is not in the module that module=%s names: correct go_package or module=", string(p), opts.module)
 	}
-	if base := path.Base(f.Desc.Path()); strings.HasPrefix(base, "_") || strings.HasPrefix(base, ".") {
+	switch base := path.Base(f.Desc.Path()); {
+	case strings.HasPrefix(base, "_") || strings.HasPrefix(base, "."):
 		list.add(at, "Go ignores files whose name begins with %q: rename %s", base[:1], base)
+	case !safeStart(base):
+		list.add(at, "Go refuses files whose name begins with %q: rename %s", base[:1], base)
 	}
-	if opts.target == "" {
-		return
+	if opts.target != "" {
+		list.checkImport(f, opts)
 	}
-	if err := checkImportPath(string(f.GoImportPath)); err != nil {
-		list.add(at, "go_package: the generated code could not import its messages: %v", err)
+}
+
+// checkImport finds packages that the one of package= cannot import.
+func (list *faults) checkImport(f *protogen.File, opts options) {
+	const cannot = "go_package: the generated code could not import its messages"
+	at, pb := placeOf(f.Desc), string(f.GoImportPath)
+	root, internal := internalTo(pb)
+	if err := checkImportPath(pb); err != nil {
+		list.add(at, cannot+": %v", err)
+	} else if internal && !within(opts.importer(f), root) {
+		list.add(at, cannot+": only packages in %s may import %s: name one of them by package=, "+
+			"or leave the option out to generate beside the .pb.go", root, pb)
 	}
 	if f.GoPackageName == "main" {
-		list.add(at, "go_package: the generated code could not import its messages from package main")
+		list.add(at, cannot+" from package main")
 	}
 }
 
@@ -179,11 +229,16 @@ func (list *faults) checkTarget(gen *protogen.Plugin, opts options) {
 	}
 }
 
-// checkFilenames finds files of which one would overwrite the other.
+// checkFilenames finds files that would not lie in the output directory, and
+// those of which one would overwrite the other.
 func (list *faults) checkFilenames(files []*protogen.File, opts options) {
 	owners := map[string]*protogen.File{}
 	for _, f := range files {
 		name := opts.filename(f)
+		if !fs.ValidPath(name) {
+			list.add(placeOf(f.Desc), "its output %s would not lie in the output directory: "+
+				"write go_package, or with paths=source_relative the file's path, without dots or a slash at its beginning", name)
+		}
 		if other := owners[name]; other != nil {
 			list.add(placeOf(f.Desc), "its output %s is that of %s as well: %s", name, other.Desc.Path(), opts.separate())
 			continue

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/compiler/protogen"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -90,6 +91,14 @@ func visible(r rune) rune {
 		return -1
 	}
 	return r
+}
+
+// unreadable says whether a name, which belongs on one line, holds characters
+// that nobody sees.
+func unreadable(name string) bool {
+	return !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool {
+		return unicode.IsControl(r) || visible(r) != r
+	})
 }
 
 func commonIndent(lines []string) string {

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/pluginpb"
 )
 
 func TestClean(t *testing.T) {
@@ -97,15 +99,35 @@ func everywhere(comment string) *descriptorpb.SourceCodeInfo {
 
 // The path of a .proto file stands in a comment as well.
 func TestHostilePath(t *testing.T) {
-	req := compile(t, map[string]string{"a.proto": head + "service S {}"}, "paths=source_relative")
-	for _, path := range []string{"x\n//go:build ignore\n\npackage y\u202e.proto", "x +build y.proto"} {
-		req.FileToGenerate = []string{path}
-		req.ProtoFile[len(req.ProtoFile)-1].Name = &path
-		for name, text := range mustRespond(t, req) {
-			checkSound(t, name, text)
-			if strings.Contains(text, "+build") {
-				t.Errorf("go vet takes this for a build constraint:\n%s", text)
+	for _, path := range []string{"x +build y.proto", "dir/+build/a.proto", "go:build y/export x.proto", "Gr\u00f6\u00dfe/*/a  b.proto"} {
+		for _, deprecated := range []bool{false, true} {
+			for name, text := range mustRespond(t, requestOf(t, path, deprecated)) {
+				checkSound(t, name, text)
+				if strings.Contains(text, "+build") {
+					t.Errorf("go vet takes this for a build constraint:\n%s", text)
+				}
 			}
 		}
 	}
+}
+
+// Paths that would be more than a line, or read as another than they are, are
+// refused, in one line.
+func TestUnreadablePath(t *testing.T) {
+	for _, path := range []string{
+		"x\n//go:build ignore\n\npackage y.proto", "x\n+build ignore\n", "dir\r/a.proto", "a\x00.proto", "\u202eotorp.a", "\xff.proto",
+	} {
+		want := strconv.Quote(path) + ": its path holds a character that cannot be seen: rename it"
+		checkError(t, respond(requestOf(t, path, false)), []string{want})
+	}
+}
+
+// requestOf is a request for a file with a service, of any path.
+func requestOf(t *testing.T, path string, deprecated bool) *pluginpb.CodeGeneratorRequest {
+	t.Helper()
+	req := compile(t, map[string]string{"a.proto": head + "service S {}"}, "paths=source_relative")
+	req.FileToGenerate = []string{path}
+	f := req.ProtoFile[len(req.ProtoFile)-1]
+	f.Name, f.Options.Deprecated = &path, &deprecated
+	return req
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/pluginpb"
 
@@ -39,6 +42,24 @@ func TestErrors(t *testing.T) {
 		{name: "relative package", parameter: "package=./echo", want: []string{`plugin option package=./echo: "./echo" is not an import path`}},
 		{name: "package with slash", parameter: "package=a.b/c/", want: []string{`plugin option package=a.b/c/: "a.b/c/" is not an import path`}},
 		{name: "package with space", parameter: "package=a.b/c d", want: []string{`plugin option package=a.b/c d: "a.b/c d" is not an import path`}},
+		{name: "package with newline", parameter: "package=a.b/c\nd", want: []string{`plugin option "package=a.b/c\nd" holds a character that cannot be seen`}},
+		{name: "mapping with newline", parameter: "Ma.proto=a.b/c\nd", want: []string{`plugin option "Ma.proto=a.b/c\nd" holds a character that cannot be seen`}},
+		{name: "package with another alphabet", parameter: "package=example.com/Größe", want: []string{`plugin option package=example.com/Größe: "example.com/Größe" is not an import path: Go does not allow the character 'ö'`}},
+		{name: "package with device", parameter: "package=example.com/x/Con.txt", want: []string{`plugin option package=example.com/x/Con.txt: "example.com/x/Con.txt" is not an import path: Go does not allow "Con" there, which is the name of a device on Windows`}},
+		{name: "package with short name", parameter: "package=example.com/a~1", want: []string{`plugin option package=example.com/a~1: "example.com/a~1" is not an import path: Go does not allow "a~1" there, which looks like a short name of Windows`}},
+		{name: "package with dot", parameter: "package=example.com/x.", want: []string{`plugin option package=example.com/x.: "example.com/x." is not an import path: Go does not allow the dot at the end of "x."`}},
+		{name: "package with dash", parameter: "package=example.com/-y", want: []string{`plugin option package=example.com/-y: "example.com/-y" is not an import path: Go does not allow "-" at the beginning of its last part`}},
+		{name: "package with vendor", parameter: "package=example.com/vendor/q", want: []string{`plugin option package=example.com/vendor/q: "example.com/vendor/q" is not an import path: Go does not allow packages below a directory vendor`}},
+		{name: "package without module", parameter: "package=internal/q", want: []string{`plugin option package=internal/q: "internal/q" is not an import path: write it whole, with the name of its module before internal`}},
+		{
+			name:      "options twice",
+			parameter: "paths=import,package=a.b/c,module=a.b,package=a.b/d,paths=import,Ma.proto=a.b/c,Mb.proto=a.b/c,module=a.b",
+			want: []string{
+				"plugin options package=a.b/c and package=a.b/d: leave one of them out",
+				"plugin options paths=import and paths=import: leave one of them out",
+				"plugin options module=a.b and module=a.b: leave one of them out",
+			},
+		},
 		{name: "package with keyword", parameter: "package=a.b/c;func", want: []string{`plugin option package=a.b/c;func: "func" is not the name of a Go package`}},
 		{
 			name:      "package is that of the messages",
@@ -94,6 +115,47 @@ service S { option (easyops.v1.service) = { access: { allow: USERS } }; }
 			},
 		},
 		{
+			name:      "messages in paths that Go refuses",
+			parameter: "package=example.com/x",
+			files: map[string]string{
+				"a.proto": "syntax = \"proto3\";\npackage a;\noption go_package = \"example.com/Größe\";\nservice A {}",
+				"b.proto": "syntax = \"proto3\";\npackage b;\noption go_package = \"example.com/~\";\nservice B {}",
+				"c.proto": "syntax = \"proto3\";\npackage c;\noption go_package = \"example.com/lpt1\";\nservice C {}",
+			},
+			want: []string{
+				`a.proto: go_package: the generated code could not import its messages: "example.com/Größe" is not an import path: Go does not allow the character 'ö' there`,
+				`b.proto: go_package: the generated code could not import its messages: "example.com/~" is not an import path: Go does not allow "~" at`,
+				`c.proto: go_package: the generated code could not import its messages: "example.com/lpt1" is not an import path: Go does not allow "lpt1" there`,
+			},
+		},
+		{
+			name:      "messages in an internal package",
+			parameter: "package=example.com/x",
+			files: map[string]string{
+				"a.proto": "syntax = \"proto3\";\npackage a;\noption go_package = \"example.com/y/internal/a\";\nservice A {}",
+				"b.proto": "syntax = \"proto3\";\npackage b;\noption go_package = \"example.com/internal/b\";\nservice B {}",
+			},
+			want: []string{"a.proto: go_package: the generated code could not import its messages: only packages in example.com/y may import example.com/y/internal/a: " +
+				"name one of them by package=, or leave the option out to generate beside the .pb.go"},
+		},
+		{
+			name: "output outside of the directory",
+			files: map[string]string{
+				"a.proto": "syntax = \"proto3\";\npackage a;\noption go_package = \"../p\";\nservice A {}",
+				"b.proto": "syntax = \"proto3\";\npackage b;\noption go_package = \"/p\";\nservice B {}",
+				"c.proto": "syntax = \"proto3\";\npackage c;\noption go_package = \"./p\";\nservice C {}",
+			},
+			want: []string{
+				"a.proto: its output ../p/a_easyops.pb.go would not lie in the output directory: write go_package, or with paths=source_relative the file's path, without dots or a slash at its beginning",
+				"b.proto: its output /p/b_easyops.pb.go would not lie in the output directory",
+			},
+		},
+		{
+			name:  "go_package of two lines",
+			files: map[string]string{"a.proto": "syntax = \"proto3\";\noption go_package = \"example.com/p\\n//go:build x\";\nservice S {}"},
+			want:  []string{`a.proto: go_package: "example.com/p\n//go:build x" holds a character that cannot be seen: correct it`},
+		},
+		{
 			name:      "module that does not fit",
 			parameter: "module=example.com/q",
 			files:     map[string]string{"a.proto": head + "service S {}"},
@@ -113,6 +175,11 @@ service S { option (easyops.v1.service) = { access: { allow: USERS } }; }
 			name:  "file that Go ignores",
 			files: map[string]string{"x/_a.proto": head + "service S {}"},
 			want:  []string{`x/_a.proto: Go ignores files whose name begins with "_": rename _a.proto`},
+		},
+		{
+			name:  "file that Go refuses",
+			files: map[string]string{"x/-a.proto": head + "service S {}"},
+			want:  []string{`x/-a.proto: Go refuses files whose name begins with "-": rename -a.proto`},
 		},
 		{
 			name: "messages with our names",
@@ -207,6 +274,61 @@ message M {}`},
 	}
 }
 
+// Of many faults in a file some are told, and how many more there are. They are
+// found in time.
+func TestManyErrors(t *testing.T) {
+	const methods = 8000
+	req := compile(t, map[string]string{
+		"a.proto": head + "service S { rpc A(M) returns (M) { option (easyops.v1.method).timeout = {}; } }\nmessage M {}",
+		"b.proto": head + "service T { option (easyops.v1.service).access.groups = \"\"; }",
+	}, "")
+	for _, f := range req.ProtoFile {
+		if f.GetName() == "a.proto" {
+			repeatMethod(f, methods)
+		}
+	}
+	want := []string{"a.proto:10: method p.S.A: timeout: 0s is not positive"}
+	for i := 1; i < most; i++ {
+		want = append(want, fmt.Sprintf("a.proto:%d: method p.S.A%d: timeout: 0s is not positive", 10+i, i))
+	}
+	want = append(want,
+		fmt.Sprintf("a.proto: and %d more", methods-most),
+		"b.proto:5: service p.T: groups has an empty name")
+	checkError(t, inTime(t, req), want)
+}
+
+// repeatMethod makes a file's only method many, on lines from 10 on.
+func repeatMethod(f *descriptorpb.FileDescriptorProto, times int) {
+	s := f.Service[0]
+	f.SourceCodeInfo = &descriptorpb.SourceCodeInfo{}
+	for i := range times {
+		if i > 0 {
+			m := proto.CloneOf(s.Method[0])
+			m.Name = proto.String(fmt.Sprintf("A%d", i))
+			s.Method = append(s.Method, m)
+		}
+		for _, path := range [][]int32{{6, 0, 2, int32(i)}, {6, 0, 2, int32(i), 4, 51701, 2}} {
+			f.SourceCodeInfo.Location = append(f.SourceCodeInfo.Location, &descriptorpb.SourceCodeInfo_Location{
+				Path: path, Span: []int32{int32(9 + i), 0, 1},
+			})
+		}
+	}
+}
+
+// A request with two files of one path, as no compiler sends it, would have an
+// output that depends on their order.
+func TestFileTwice(t *testing.T) {
+	req := compile(t, map[string]string{"a.proto": head + "service S {}"}, "")
+	other := proto.CloneOf(req.ProtoFile[len(req.ProtoFile)-1])
+	other.Service[0].Name = proto.String("Other")
+	other.Options.GoPackage = proto.String("example.com/\n")
+	req.ProtoFile = append(req.ProtoFile, other)
+	want := []string{"a.proto: the request has this file twice: run the plugin by buf or protoc"}
+	checkError(t, respond(req), want)
+	slices.Reverse(req.ProtoFile)
+	checkError(t, respond(req), want)
+}
+
 // checkError expects an error of these lines, and nothing else but what the
 // plugin supports.
 func checkError(t *testing.T, resp *pluginpb.CodeGeneratorResponse, want []string) {
@@ -244,6 +366,13 @@ func TestNoCollision(t *testing.T) {
 		}},
 		{"message beside package=", "package=example.com/q", map[string]string{
 			"a.proto": head + "service Echo {}\nmessage DialEcho {}",
+		}},
+		{"package= that an internal package is open to", "package=example.com/y/z", map[string]string{
+			"a.proto": "syntax = \"proto3\";\npackage a;\noption go_package = \"example.com/y/internal/a\";\nservice A {}",
+			"b.proto": "syntax = \"proto3\";\npackage b;\noption go_package = \"example.com/internals/b\";\nservice B {}",
+		}},
+		{"package= in the directory of an internal package", "package=example.com/y,paths=source_relative", map[string]string{
+			"z/a.proto": "syntax = \"proto3\";\npackage a;\noption go_package = \"example.com/y/z/internal/a\";\nservice A {}",
 		}},
 		{"package= in one directory each", "package=example.com/q,paths=source_relative", map[string]string{
 			"a/s.proto": "syntax = \"proto3\";\npackage a;\noption go_package = \"example.com/a\";\nservice S {}",

@@ -86,8 +86,8 @@ func readable(req *pluginpb.CodeGeneratorRequest) bool {
 }
 
 // shuffle puts the files into another order in which each follows those that it
-// imports, if there is one. Of two files with one path, which no compiler sends,
-// the order decides.
+// imports, if there is one. Where two files have one path, which is refused, any
+// order does.
 func shuffle(req *pluginpb.CodeGeneratorRequest, random *rand.Rand) bool {
 	random.Shuffle(len(req.FileToGenerate), func(i, j int) {
 		req.FileToGenerate[i], req.FileToGenerate[j] = req.FileToGenerate[j], req.FileToGenerate[i]
@@ -95,7 +95,10 @@ func shuffle(req *pluginpb.CodeGeneratorRequest, random *rand.Rand) bool {
 	waiting := map[string]bool{}
 	for _, f := range req.ProtoFile {
 		if waiting[f.GetName()] {
-			return false
+			random.Shuffle(len(req.ProtoFile), func(i, j int) {
+				req.ProtoFile[i], req.ProtoFile[j] = req.ProtoFile[j], req.ProtoFile[i]
+			})
+			return true
 		}
 		waiting[f.GetName()] = true
 	}

@@ -34,6 +34,9 @@ func generate(req *pluginpb.CodeGeneratorRequest) (*pluginpb.CodeGeneratorRespon
 	if err != nil {
 		return nil, err
 	}
+	if err := checkNames(req); err != nil {
+		return nil, err
+	}
 	gen, err := protogen.Options{}.New(req)
 	if err != nil {
 		return nil, err
@@ -81,6 +84,7 @@ func emit(gen *protogen.Plugin, opts options, f *protogen.File) error {
 		Source:     oneLine(f.Desc.Path()),
 		Deprecated: f.Proto.GetOptions().GetDeprecated(),
 		Package:    string(name),
+		Apart:      opts.target != "",
 		Runtime:    q.runtime(),
 		Example:    q.pbName(namesOf(f.Services[0]).Server),
 	}

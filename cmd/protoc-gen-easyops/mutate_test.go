@@ -336,6 +336,7 @@ var goPackages = []string{
 	"example.com/a b", "example.com/p\"", "example.com/p\n//go:build x", "example.com/Größe", "example.com/p/", "",
 	";", "example.com/easyops", "example.com/impl", "example.com/StartS", "example.com/p;easyops", "example.com/string",
 	"github.com/go-easyops/easyops/runtime/easyops", "github.com/go-easyops/easyops/proto/easyops/v1", "a//b", "-", "a/-b",
+	"example.com/p/internal/q", "example.com/internal", "../../p", "./../p", "example.com/x/../../p", "example.com/\x00;p", "p\u202e/q",
 }
 
 var parameters = []string{
@@ -345,4 +346,6 @@ var parameters = []string{
 	"package=example.com/x,module=example.com", "package=", ",", "=", "M=", "Ma.proto=", "Ma.proto=example.com/p;q",
 	"package=example.com/x,Ma.proto=example.com/y,Mb.proto=example.com/z", "package=github.com/go-easyops/easyops/runtime/easyops",
 	"module=", "paths=", "package=example.com/x\n", "x=y", "package=example.com/-", "package=example.com/~", "package=./x",
+	"package=example.com/internal/x", "paths=import,paths=source_relative", "Ma.proto=example.com/\x1b", "module=\u202e",
+	"package=example.com/con", "package=example.com/x,package=example.com/y", "Ma.proto=example.com/q;r\n", "x\xff=y",
 }

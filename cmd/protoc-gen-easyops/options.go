@@ -27,10 +27,17 @@ type options struct {
 func parseOptions(parameter string) (options, error) {
 	var opts options
 	var errs []error
+	given := map[string]string{}
 	for option := range strings.SplitSeq(parameter, ",") {
 		name, value, _ := strings.Cut(option, "=")
+		other, twice := given[name]
+		given[name] = option
 		switch {
+		case unreadable(option):
+			errs = append(errs, fmt.Errorf("plugin option %q holds %s", option, hidden))
 		case option == "", strings.HasPrefix(name, "M"):
+		case twice && (name == "module" || name == "paths" || name == "package"):
+			errs = append(errs, fmt.Errorf("plugin options %s and %s: leave one of them out", other, option))
 		case name == "module":
 			opts.module = value
 		case name == "paths":
@@ -70,29 +77,21 @@ func (o *options) filename(f *protogen.File) string {
 	return prefix + "_easyops.pb.go"
 }
 
+// importer is the import path of the package into which the code for f goes, as
+// far as it is known. With paths=source_relative there is one a directory.
+func (o *options) importer(f *protogen.File) string {
+	if o.sourceRelative {
+		return path.Join(string(o.target), path.Dir(o.filename(f)))
+	}
+	return string(o.target)
+}
+
 // packageOf is the Go package into which the code for f goes.
 func (o *options) packageOf(f *protogen.File) (protogen.GoImportPath, protogen.GoPackageName) {
 	if o.target != "" {
 		return o.target, o.targetName
 	}
 	return f.GoImportPath, f.GoPackageName
-}
-
-// checkImportPath says why a package cannot be imported by a path.
-func checkImportPath(p string) error {
-	switch {
-	case p == "":
-		return errors.New("the import path is empty: write one such as example.com/project/gen/echo")
-	case !strings.ContainsAny(p, "./"):
-		return fmt.Errorf("%q is not an import path: write one such as example.com/project/gen/%s", p, p)
-	case path.Clean(p) != p || strings.HasPrefix(p, ".") || strings.HasPrefix(p, "/"):
-		return fmt.Errorf("%q is not an import path: write it whole, without dots or a slash at its ends", p)
-	case strings.ContainsFunc(p, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-._~+/", r)
-	}):
-		return fmt.Errorf("%q is not an import path: it holds a character that Go does not allow there", p)
-	}
-	return nil
 }
 
 // packageName derives the name of a package from its import path, by the rules

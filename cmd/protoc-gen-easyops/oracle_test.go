@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -22,6 +23,9 @@ func responseFaults(req *pluginpb.CodeGeneratorRequest, resp *pluginpb.CodeGener
 	if resp.Error != nil {
 		if len(resp.File) > 0 || strings.TrimSpace(resp.GetError()) == "" {
 			return []string{fmt.Sprintf("%d files beside the error %q", len(resp.File), resp.GetError())}
+		}
+		if unreadable(strings.NewReplacer("\n", "", "\t", "").Replace(resp.GetError())) {
+			return []string{fmt.Sprintf("an error that cannot be read: %q", resp.GetError())}
 		}
 		return nil
 	}
@@ -42,6 +46,9 @@ func fileFaults(f *pluginpb.CodeGeneratorResponse_File) []string {
 	var faults []string
 	if !strings.HasSuffix(f.GetName(), "_easyops.pb.go") || f.InsertionPoint != nil {
 		faults = append(faults, "is not the name of a file of ours")
+	}
+	if unreadable(f.GetName()) || !fs.ValidPath(f.GetName()) || !safeStart(path.Base(f.GetName())) {
+		faults = append(faults, "is not the name of a file that Go takes")
 	}
 	for _, fault := range unsound(f.GetContent()) {
 		if !strings.HasPrefix(fault, "too long: ") { // names may be as long as they like
@@ -207,11 +214,16 @@ func TestResponseFaults(t *testing.T) {
 	}{
 		{"sound", "M", &pluginpb.CodeGeneratorResponse{File: []*pluginpb.CodeGeneratorResponse_File{file(name, dial)}}, ""},
 		{"error", "M", &pluginpb.CodeGeneratorResponse{Error: proto.String("a fault")}, ""},
+		{"error of many lines", "M", &pluginpb.CodeGeneratorResponse{Error: proto.String("a fault:\n\tlines")}, ""},
+		{"unreadable error", "M", &pluginpb.CodeGeneratorResponse{Error: proto.String("a \x1b fault")}, "an error that cannot be read"},
 		{"empty error", "M", &pluginpb.CodeGeneratorResponse{Error: proto.String(" ")}, "0 files beside the error"},
 		{"file and error", "M", &pluginpb.CodeGeneratorResponse{
 			Error: proto.String("a fault"), File: []*pluginpb.CodeGeneratorResponse_File{file(name, dial)},
 		}, "1 files beside the error"},
 		{"name", "M", &pluginpb.CodeGeneratorResponse{File: []*pluginpb.CodeGeneratorResponse_File{file("a.go", dial)}}, "is not the name"},
+		{"name outside", "M", &pluginpb.CodeGeneratorResponse{File: []*pluginpb.CodeGeneratorResponse_File{file("../a_easyops.pb.go", dial)}}, "is not the name of a file that Go takes"},
+		{"name with dash", "M", &pluginpb.CodeGeneratorResponse{File: []*pluginpb.CodeGeneratorResponse_File{file("x/-a_easyops.pb.go", dial)}}, "is not the name of a file that Go takes"},
+		{"name of two lines", "M", &pluginpb.CodeGeneratorResponse{File: []*pluginpb.CodeGeneratorResponse_File{file("x\n/a_easyops.pb.go", dial)}}, "is not the name of a file that Go takes"},
 		{"unsound", "M", &pluginpb.CodeGeneratorResponse{File: []*pluginpb.CodeGeneratorResponse_File{file(name, "package")}}, "expected"},
 		{"cgo", "M", &pluginpb.CodeGeneratorResponse{File: []*pluginpb.CodeGeneratorResponse_File{
 			file(name, start+"\nimport \"C\"\n"),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"sync"
 	"unicode"
 
 	"google.golang.org/protobuf/compiler/protogen"
@@ -28,14 +29,15 @@ func declaresOptions(gen *protogen.Plugin) bool {
 
 // checkRules finds options that make no sense.
 func (list *faults) checkRules(f *protogen.File) {
+	places := sync.OnceValue(func() map[optionKey]place { return optionPlaces(f.Desc) })
 	for _, s := range f.Services {
 		if opts := s.Desc.Options(); proto.HasExtension(opts, easyopsv1.E_Service) {
-			r := rule{list, s.Desc, easyopsv1.E_Service.TypeDescriptor().Number()}
+			r := rule{list, s.Desc, ofService(s), places}
 			r.service(proto.GetExtension(opts, easyopsv1.E_Service).(*easyopsv1.ServiceRules))
 		}
 		for _, m := range s.Methods {
 			if opts := m.Desc.Options(); proto.HasExtension(opts, easyopsv1.E_Method) {
-				r := rule{list, m.Desc, easyopsv1.E_Method.TypeDescriptor().Number()}
+				r := rule{list, m.Desc, ofMethod(m), places}
 				r.method(proto.GetExtension(opts, easyopsv1.E_Method).(*easyopsv1.MethodRules))
 			}
 		}
@@ -46,12 +48,17 @@ func (list *faults) checkRules(f *protogen.File) {
 type rule struct {
 	faults *faults
 	desc   protoreflect.Descriptor
-	option protoreflect.FieldNumber
+	key    optionKey
+	places func() map[optionKey]place
 }
 
 func (r rule) fault(format string, args ...any) {
+	at, ok := r.places()[r.key]
+	if !ok {
+		at = placeOf(r.desc)
+	}
 	args = append([]any{describe(r.desc)}, args...)
-	r.faults.add(optionPlace(r.desc, r.option), "%s: "+format, args...)
+	r.faults.add(at, "%s: "+format, args...)
 }
 
 func (r rule) service(rules *easyopsv1.ServiceRules) {
@@ -113,4 +120,49 @@ func (r rule) timeout(d *durationpb.Duration) {
 	case d.AsDuration() <= 0:
 		r.fault("timeout: %v is not positive: leave it out where there is no limit", d.AsDuration())
 	}
+}
+
+// optionKey stands for the option of a service or a method in its file.
+type optionKey struct {
+	service, method int32 // indexes; the method of a service's own is -1
+	option          protoreflect.FieldNumber
+}
+
+func ofService(s *protogen.Service) optionKey {
+	return optionKey{int32(s.Desc.Index()), -1, easyopsv1.E_Service.TypeDescriptor().Number()}
+}
+
+func ofMethod(m *protogen.Method) optionKey {
+	return optionKey{int32(m.Parent.Desc.Index()), int32(m.Desc.Index()), easyopsv1.E_Method.TypeDescriptor().Number()}
+}
+
+// optionPlaces is where the options of a file's services and methods are set:
+// the first place of each. To look for one walks over all that is in the file,
+// so it is done once.
+func optionPlaces(f protoreflect.FileDescriptor) map[optionKey]place {
+	places := map[optionKey]place{}
+	locations := f.SourceLocations()
+	for i := range locations.Len() {
+		loc := locations.Get(i)
+		key, ok := optionAt(loc.Path)
+		if _, known := places[key]; ok && !known {
+			places[key] = placeIn(f, loc)
+		}
+	}
+	return places
+}
+
+// optionAt says which option a path in a file is of. The numbers are those of
+// the fields in descriptor.proto.
+func optionAt(p protoreflect.SourcePath) (key optionKey, ok bool) {
+	const services, methods, serviceOptions, methodOptions = 6, 2, 3, 4
+	switch {
+	case len(p) < 4 || p[0] != services:
+		return optionKey{}, false
+	case p[2] == serviceOptions:
+		return optionKey{p[1], -1, protoreflect.FieldNumber(p[3])}, true
+	case len(p) >= 6 && p[2] == methods && p[4] == methodOptions:
+		return optionKey{p[1], p[3], protoreflect.FieldNumber(p[5])}, true
+	}
+	return optionKey{}, false
 }

@@ -37,28 +37,47 @@ func TestCorpus(t *testing.T) {
 	c := load(t)
 	t.Logf("%d services in %d files of %d packages", c.services, len(c.request.FileToGenerate), len(c.files))
 	t.Run("output builds", func(t *testing.T) { outputBuilds(t, c) })
+	t.Run("internal is refused", func(t *testing.T) { internalIsRefused(t, c) })
 	t.Run("output builds beside", func(t *testing.T) { outputBuildsBeside(t, c) })
 	t.Run("strategies", func(t *testing.T) { strategies(t, c) })
 }
 
 // outputBuilds puts the code for each Go package with services into a package
-// of its own, as users do with what is not theirs.
+// of its own, as users do with what is not theirs. Nobody outside can import
+// those that are internal to others, and the plugin says so.
 func outputBuilds(t *testing.T, c *corpus) {
 	dir := newModule(t)
-	for _, pkg := range c.packages() {
-		for name, text := range c.generate(t, pkg, "package="+module+"/"+pkg, "module="+module) {
-			if !isInternal(pkg) { // nobody outside can import it
-				write(t, filepath.Join(dir, name), text)
-			}
+	open := slices.DeleteFunc(c.packages(), isInternal)
+	for _, pkg := range open {
+		for name, text := range c.generate(t, pkg, apart(pkg)...) {
+			write(t, filepath.Join(dir, name), text)
 		}
 	}
 	faults := buildFaults(t, dir)
-	compare(t, c.packages(), faults)
-	sound := slices.DeleteFunc(c.packages(), func(pkg string) bool { return isInternal(pkg) || faults[pkg] != nil })
+	compare(t, open, faults)
+	sound := slices.DeleteFunc(slices.Clone(open), func(pkg string) bool { return faults[pkg] != nil })
 	for pkg, lines := range vetFaults(t, dir, sound) {
 		t.Errorf("go vet: %s: %s", pkg, strings.Join(lines, "\n"))
 	}
 }
+
+// internalIsRefused asks for code apart from packages that nobody else may
+// import.
+func internalIsRefused(t *testing.T, c *corpus) {
+	internal := slices.DeleteFunc(c.packages(), func(pkg string) bool { return !isInternal(pkg) })
+	if len(internal) == 0 {
+		t.Error("the corpus has no internal packages")
+	}
+	for _, pkg := range internal {
+		resp := c.respond(t, pkg, apart(pkg)...)
+		if want := " may import " + pkg + ": name one of them by package="; !strings.Contains(resp.GetError(), want) {
+			t.Errorf("%s: got %d files and the error %q", pkg, len(resp.File), resp.GetError())
+		}
+	}
+}
+
+// apart are the plugin's options for a package of its own.
+func apart(pkg string) []string { return []string{"package=" + module + "/" + pkg, "module=" + module} }
 
 // outputBuildsBeside adds the code to a copy of each package.
 func outputBuildsBeside(t *testing.T, c *corpus) {

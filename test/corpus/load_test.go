@@ -75,8 +75,19 @@ func (c *corpus) group() {
 
 func (c *corpus) packages() []string { return slices.Sorted(maps.Keys(c.files)) }
 
-// generate runs the plugin for the files of a Go package.
+// generate runs the plugin for the files of a Go package, and returns what it
+// makes.
 func (c *corpus) generate(t *testing.T, pkg string, parameters ...string) map[string]string {
+	t.Helper()
+	resp := c.respond(t, pkg, parameters...)
+	if resp.Error != nil {
+		t.Errorf("%s: %s", pkg, resp.GetError())
+	}
+	return contents(resp)
+}
+
+// respond runs the plugin for the files of a Go package.
+func (c *corpus) respond(t *testing.T, pkg string, parameters ...string) *pluginpb.CodeGeneratorResponse {
 	t.Helper()
 	req := &pluginpb.CodeGeneratorRequest{
 		FileToGenerate: c.files[pkg],
@@ -93,10 +104,7 @@ func (c *corpus) generate(t *testing.T, pkg string, parameters ...string) map[st
 	}
 	resp := &pluginpb.CodeGeneratorResponse{}
 	c.run(t, req, resp)
-	if resp.Error != nil {
-		t.Errorf("%s: %s", pkg, resp.GetError())
-	}
-	return contents(resp)
+	return resp
 }
 
 func contents(resp *pluginpb.CodeGeneratorResponse) map[string]string {

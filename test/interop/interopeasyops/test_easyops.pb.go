@@ -12,8 +12,10 @@ import (
 // that name is undefined, plugin and runtime differ: run buf generate with the
 // protoc-gen-easyops of the runtime's version.
 //
-// Where names such as grpc_testing.TestServiceServer are undefined, the output of
-// protoc-gen-go-grpc is missing: add that plugin to buf.gen.yaml.
+// Where names such as grpc_testing.TestServiceServer are undefined, their package has no
+// output of protoc-gen-go-grpc. Where easyops.Bind does not take its Register
+// functions, they are from before protoc-gen-go-grpc 1.0. The cure of both is to
+// generate that package anew.
 const _ = easyops.GeneratedCodeVersion1
 
 // StartTestServiceServer serves grpc.testing.TestService with impl.
