@@ -199,13 +199,20 @@ func TestPackageDocs(t *testing.T) {
 // unwanted are the texts that no file of the tree may hold. They are put
 // together here so that this file does not hold them.
 var unwanted = []struct {
-	what string
-	re   *regexp.Regexp
+	what   string
+	re     *regexp.Regexp
+	except []string
 }{
-	{"a private key", regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE ` + `KEY-----`)},
-	{"TLS without verification", regexp.MustCompile(`Insecure` + `SkipVerify`)},
-	{"a path of somebody's machine", regexp.MustCompile(`(^|[\s"'=(:` + "`" + `])/(root|work|Users|home/[a-z]+)/`)},
-	{"an issue that readers cannot see", regexp.MustCompile(`(?i)\bissues? #?\d`)},
+	{what: "a private key", re: regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE ` + `KEY-----`)},
+	{
+		what: "TLS without verification", re: regexp.MustCompile(`Insecure` + `SkipVerify(:| =)\s*true`),
+		except: []string{
+			"runtime/auth/verify.go",            // the one place that verifies by itself
+			"runtime/easyops/callcreds_test.go", // no token goes to whom nobody verifies
+		},
+	},
+	{what: "a path of somebody's machine", re: regexp.MustCompile(`(^|[\s"'=(:` + "`" + `])/(root|work|Users|home/[a-z]+)/`)},
+	{what: "an issue that readers cannot see", re: regexp.MustCompile(`(?i)\bissues? #?\d`)},
 }
 
 func TestUnwanted(t *testing.T) {
@@ -223,7 +230,7 @@ func TestUnwanted(t *testing.T) {
 		{"see issue" + " 7", true},
 		{"grpc-go#8480", false},
 	} {
-		if got := findUnwanted([]byte(c.text)); (got != "") != c.want {
+		if got := findUnwanted("x", []byte(c.text)); (got != "") != c.want {
 			t.Errorf("%q: found %q, want a find: %v", c.text, got, c.want)
 		}
 	}
@@ -232,14 +239,17 @@ func TestUnwanted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if what := findUnwanted(text); what != "" {
+		if what := findUnwanted(name, text); what != "" {
 			t.Errorf("%s holds %s", name, what)
 		}
 	})
 }
 
-func findUnwanted(text []byte) string {
+func findUnwanted(name string, text []byte) string {
 	for _, u := range unwanted {
+		if slices.Contains(u.except, name) {
+			continue
+		}
 		if at := u.re.FindIndex(text); at != nil {
 			line := bytes.Count(text[:at[0]], []byte("\n")) + 1
 			return fmt.Sprintf("%s in line %d", u.what, line)

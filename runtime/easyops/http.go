@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -46,19 +45,28 @@ func patternPath(pattern string) string {
 	return pattern
 }
 
-// registeredAt is a place in our source that ServeMux names, where a user looks
-// for one in theirs.
-var registeredAt = regexp.MustCompile(` ?\(registered at [^)]*\)`)
-
 // tryPattern turns ServeMux's panic into an error.
 func tryPattern(mux *http.ServeMux, pattern string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("WithHTTP(%q): %s", pattern, registeredAt.ReplaceAllString(fmt.Sprint(p), ""))
+			err = fmt.Errorf("WithHTTP(%q): %s", pattern, withoutPlaces(fmt.Sprint(p)))
 		}
 	}()
 	mux.Handle(pattern, http.NotFoundHandler())
 	return nil
+}
+
+// withoutPlaces removes the places in our source that ServeMux names, where a
+// user looks for one in theirs.
+func withoutPlaces(s string) string {
+	for {
+		before, rest, ok := strings.Cut(s, "(registered at ")
+		_, after, closed := strings.Cut(rest, ")")
+		if !ok || !closed {
+			return s
+		}
+		s = strings.TrimSuffix(before, " ") + after
+	}
 }
 
 // httpHandler serves the HTTP side of the port.
@@ -67,15 +75,44 @@ func (s *Server) httpHandler() http.Handler {
 	for _, r := range s.cfg.routes {
 		routes.Handle(r.pattern, s.userHandler(r))
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return onceChunked(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case port.IsGRPC(r):
 			s.serveGRPC(w, r)
+		case s.isCall(r) && !handles(routes, r):
+			s.grpcHTTP.ServeHTTP(w, r) // says what is wrong: 405, 415 or 505
 		case status.Reserved(r.URL.Path) || len(s.cfg.routes) == 0:
 			pages.ServeHTTP(w, r)
 		default:
 			routes.ServeHTTP(w, r)
 		}
+	}))
+}
+
+// isCall tells whether a request goes to a method of gRPC.
+func (s *Server) isCall(r *http.Request) bool {
+	name, ok := strings.CutPrefix(r.RequestURI, "/")
+	return ok && s.methods[name] != nil
+}
+
+// handles tells whether the user has a handler for a request, such as one that
+// speaks JSON for gRPC's methods.
+func handles(mux *http.ServeMux, r *http.Request) bool {
+	_, pattern := mux.Handler(r)
+	return pattern != ""
+}
+
+// onceChunked ends the connection after a request of HTTP/1 with
+// Transfer-Encoding, as RFC 9112, section 6.1, has it where Content-Length is there
+// too, which net/http does not tell: what a proxy took for the rest of the body
+// must not become the next request. It hides Transfer-Encoding of HTTP/1.0 as
+// well, so those connections end in any case.
+func onceChunked(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
 	})
 }
 
@@ -83,14 +120,17 @@ func (s *Server) httpHandler() http.Handler {
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	l := s.cfg.limits
 	return &http.Server{
-		Handler:           h,
+		Handler:           onceChunked(h),
 		ReadHeaderTimeout: l.HTTPHeader,
 		ReadTimeout:       l.HTTPRead,
 		IdleTimeout:       l.HTTPIdle,
 		// Go 1.26 changes the table of the header encoder while it is in use,
 		// when a client sends SETTINGS_HEADER_TABLE_SIZE, and the process can
 		// end with a concurrent map access. No header fits a table of one byte.
-		HTTP2:          &http.HTTP2Config{MaxEncoderHeaderTableSize: 1},
+		HTTP2: &http.HTTP2Config{MaxEncoderHeaderTableSize: 1},
+		// It would answer without onceChunked.
+		DisableGeneralOptionsHandler: true,
+
 		MaxHeaderBytes: l.HTTPHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}

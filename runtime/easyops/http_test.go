@@ -3,7 +3,9 @@ package easyops_test
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -176,4 +178,105 @@ func TestGRPCLooksLikeGRPC(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCallsThatAreNone: what goes to a method and is no gRPC is told so, unless
+// the user has a handler for it.
+func TestCallsThatAreNone(t *testing.T) {
+	const call = "/echo.v1.EchoService/Echo"
+	var cleartext http.Protocols
+	cleartext.SetUnencryptedHTTP2(true)
+	h2 := &http.Transport{Protocols: &cleartext}
+	h1 := &http.Transport{}
+	defer h2.CloseIdleConnections()
+	defer h1.CloseIdleConnections()
+	bare, mine := startEcho(t), startEcho(t, easyops.WithHTTP("POST "+call, text("mine")))
+	for _, test := range []struct {
+		name, method, path, contentType string
+		client                          *http.Transport
+		server                          *easyops.Server
+		want                            int
+	}{
+		{"content-type", "POST", call, "text/plain", h2, bare.Server, 415},
+		{"no content-type", "POST", call, "", h2, bare.Server, 415},
+		{"content-type, HTTP/1", "POST", call, "application/json", h1, bare.Server, 415},
+		{"gRPC-Web", "POST", call, "application/grpc-web", h1, bare.Server, 415},
+		{"HTTP/1", "POST", call, "application/grpc", h1, bare.Server, 505},
+		{"GET", "GET", call, "", h1, bare.Server, 405},
+		{"the runtime's own", "POST", "/grpc.health.v1.Health/Check", "text/plain", h2, bare.Server, 415},
+		{"not a method", "POST", "/echo.v1.EchoService/None", "text/plain", h2, bare.Server, 404},
+		{"with a query", "POST", call + "?x", "text/plain", h2, bare.Server, 404},
+		{"the user's", "POST", call, "text/plain", h2, mine.Server, 200},
+		{"not the user's", "PUT", call, "text/plain", h2, mine.Server, 405},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), test.method, local(test.server)+test.path, strings.NewReader("\x00\x00\x00\x00\x00"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", test.contentType)
+		resp, err := test.client.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != test.want {
+			t.Errorf("%s: %s, want %d", test.name, resp.Status, test.want)
+		}
+	}
+}
+
+// TestSmuggling: what comes behind a request that two servers may take for
+// requests of different length is not answered.
+func TestSmuggling(t *testing.T) {
+	const (
+		host  = "Host: localhost\r\n"
+		next  = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+		empty = "0\r\n\r\n"
+	)
+	paged, plain := startEcho(t, easyops.WithHTTP("/", text("root"), auth.Access{Allow: auth.Everyone}), easyops.WithStatusAddr("127.0.0.1:0")), startEcho(t)
+	for _, test := range []struct {
+		name, sent string
+		answers    int
+	}{
+		{"control: two requests", next + next, 2},
+		{"control: with a body", "POST / HTTP/1.1\r\n" + host + "Content-Length: 5\r\n\r\n" + empty + next, 2},
+		{"both", "POST / HTTP/1.1\r\n" + host + "Content-Length: 64\r\nTransfer-Encoding: chunked\r\n\r\n" + empty + next, 1},
+		{"both, the other way round", "POST / HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n" + empty + next, 1},
+		{"both, to a method", "POST /echo.v1.EchoService/Echo HTTP/1.1\r\n" + host + "Content-Length: 64\r\nTransfer-Encoding: chunked\r\n\r\n" + empty + next, 1},
+		{"both, to a page", "POST /livez HTTP/1.1\r\n" + host + "Content-Length: 64\r\nTransfer-Encoding: chunked\r\n\r\n" + empty + next, 1},
+		{"both, to the server", "OPTIONS * HTTP/1.1\r\n" + host + "Content-Length: 64\r\nTransfer-Encoding: chunked\r\n\r\n" + empty + next, 1},
+		{"both, behind another", next + "POST / HTTP/1.1\r\n" + host + "Content-Length: 64\r\nTransfer-Encoding: chunked\r\n\r\n" + empty + next, 2},
+		{"both, of HTTP/1.0", "POST / HTTP/1.0\r\nConnection: keep-alive\r\n" + host + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + empty + next, 1},
+	} {
+		for where, s := range map[string]*easyops.Server{"with a handler": paged.Server, "without": plain.Server} {
+			if got := answers(t, strings.TrimPrefix(local(s), "http://"), test.sent); got != test.answers {
+				t.Errorf("%s, %s: %d answers, want %d", test.name, where, got, test.answers)
+			}
+		}
+	}
+	alone := httptest.NewServer(text("x"))
+	defer alone.Close()
+	both := "POST / HTTP/1.1\r\n" + host + "Content-Length: 64\r\nTransfer-Encoding: chunked\r\n\r\n" + empty + next
+	if got := answers(t, strings.TrimPrefix(alone.URL, "http://"), both); got != 2 {
+		t.Errorf("control: net/http alone answers %d times, want 2", got)
+	}
+}
+
+// answers counts the answers to what is sent on one connection.
+func answers(t *testing.T, addr, sent string) int {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, sent); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.(*net.TCPConn).CloseWrite()
+	b, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(b), "HTTP/1.1 ") + strings.Count(string(b), "HTTP/1.0 ")
 }

@@ -3,11 +3,13 @@ package easyops
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc/codes"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
@@ -113,6 +115,60 @@ func TestCallsWithATimeoutAreNotResets(t *testing.T) {
 	})
 }
 
+// A connection whose calls get no time is one that resets them; one whose calls
+// get a little is not.
+func TestCallsWithoutTimeAreResets(t *testing.T) {
+	for _, test := range []struct {
+		name, timeout string
+		closed        bool
+	}{{"none", "1u", true}, {"control: a little", "20m", false}} {
+		t.Run(test.name, func(t *testing.T) {
+			eachWay(t, func(t *testing.T, w way) {
+				r := newRig(t, w, &funcs{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}}, WithLimits(Limits{Resets: 50}))
+				c := r.raw()
+				go func() { _, _ = io.Copy(io.Discard, c.Conn) }()
+				var err error
+				calls := 0
+				for ; calls < 2000 && err == nil; calls++ {
+					err = c.tryInTime(uint32(2*calls+1), test.timeout)
+					if calls%100 == 99 {
+						time.Sleep(25 * time.Millisecond) // no more streams at once than the server allows
+					}
+				}
+				closed := len(r.log.lines("connection closed: it cancels most of its calls")) > 0
+				if closed != test.closed {
+					t.Errorf("after %d calls the connection is closed: %t (%v)", calls, closed, err)
+				}
+			})
+		})
+	}
+}
+
+// tryInTime makes a call that must not take longer.
+func (c *rawConn) tryInTime(id uint32, timeout string) error {
+	c.hpack.Reset()
+	for _, kv := range [][2]string{
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", "/" + unaryMethod},
+		{":authority", "server.test"},
+		{"te", "trailers"},
+		{"content-type", "application/grpc"},
+		{"grpc-timeout", timeout},
+	} {
+		if err := c.enc.WriteField(hpack.HeaderField{Name: kv[0], Value: kv[1]}); err != nil {
+			return err
+		}
+	}
+	if err := c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.hpack.Bytes(), EndHeaders: true}); err != nil {
+		return err
+	}
+	return c.WriteData(id, true, []byte{0, 0, 0, 0, 0})
+}
+
 // Calls whose deadline passes are not resets: to close their connection would
 // make a slow server a broken one.
 func TestDeadlinesAreNotResets(t *testing.T) {
@@ -135,27 +191,39 @@ func TestDeadlinesAreNotResets(t *testing.T) {
 func TestResetWindow(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	r := newResets(3, func(string) {})
-	count := func(remote string, cancelled bool, n int) (closed bool) {
+	count := func(remote string, how outcome, n int) (closed bool) {
 		for range n {
-			closed = r.count(remote, cancelled, now)
+			closed = r.count(remote, how, now)
 		}
 		return closed
 	}
-	wantEqual(t, "three cancels", count("a", true, 3), false)
-	wantEqual(t, "the fourth", count("a", true, 1), true)
-	wantEqual(t, "those that end meanwhile", count("a", true, 5), false)
-	wantEqual(t, "of another connection", count("b", true, 1), false)
+	wantEqual(t, "three cancels", count("a", cancelled, 3), false)
+	wantEqual(t, "the fourth", count("a", cancelled, 1), true)
+	wantEqual(t, "those that end meanwhile", count("a", cancelled, 5), false)
+	wantEqual(t, "of another connection", count("b", cancelled, 1), false)
 	now = now.Add(resetWindow + time.Second)
-	wantEqual(t, "the window is over", count("a", true, 3), false)
-	count("c", true, 2)
-	count("c", false, 10)
-	wantEqual(t, "fewer than were let end", count("c", true, 7), false)
+	wantEqual(t, "the window is over", count("a", cancelled, 3), false)
+	count("c", cancelled, 2)
+	count("c", done, 10)
+	wantEqual(t, "fewer than were let end", count("c", cancelled, 7), false)
 	now = now.Add(resetWindow + time.Second)
-	count("d", true, 1)
+	count("d", cancelled, 1)
 	r.forget(now)
 	wantEqual(t, "connections that are looked at", len(r.conns), 1)
+	count("e", hasty, 9)
+	wantEqual(t, "hasty calls count a tenth", count("e", cancelled, 3), false)
+	wantEqual(t, "the tenth", count("e", hasty, 1), true)
+	wantEqual(t, "fewer hasty ones than the bound", count("f", hasty, 39), false)
+	wantEqual(t, "as many as the bound", count("f", hasty, 1), true)
+	count("g", done, 1)
+	count("g", hasty, 1)
+	count("g", done, 100)
+	wantEqual(t, "fewer hasty ones than were let end", count("g", hasty, 98), false)
+	now = now.Add(resetWindow + time.Second)
+	count("d", cancelled, 1)
+	r.forget(now)
 	for i := range 10_000 {
-		count(fmt.Sprint(i), false, 1)
+		count(fmt.Sprint(i), done, 1)
 	}
 	wantEqual(t, "connections that never cancelled", len(r.conns), 1)
 }

@@ -79,18 +79,19 @@ func (p *Port) classifyTLS(c *conn) error {
 	case state.NegotiatedProtocol != alpnH2:
 		p.toHTTP(c, tc, protoHTTP1, farewellHTTP1)
 		return nil
-	case c.offersHTTP1, p.cfg.AllHTTP2ToHTTP:
-		p.toHTTP(c, tc, protoHTTP2, append(p.settings(), goAway(codeNone)...))
-		return nil
+	case state.Version < tls.VersionTLS12:
+		return p.reject(c, tc, codeInadequateSecurity)
 	}
+	c.tls = &state
+	p.stage(c)
 	buf, isHTTP2, err := readPreface(tc)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if !isHTTP2 {
+	case !isHTTP2:
 		return errors.New("no http/2 preface after alpn h2")
 	}
-	return p.classifyHTTP2(c, tc, &state, buf)
+	return p.classifyHTTP2(c, tc, buf, c.offersHTTP1)
 }
 
 // handshakeFailed answers a plaintext HTTP request to a TLS port in its own language.
@@ -119,11 +120,8 @@ func (p *Port) classifyPlain(c *conn) error {
 	case !isHTTP2:
 		p.toHTTP(c, newReplay(c, buf), protoHTTP1, farewellHTTP1)
 		return nil
-	case p.cfg.AllHTTP2ToHTTP:
-		p.toHTTP(c, newReplay(c, buf), protoHTTP2, append(p.settings(), goAway(codeNone)...))
-		return nil
 	}
-	return p.classifyHTTP2(c, c, nil, buf)
+	return p.classifyHTTP2(c, c, buf, false)
 }
 
 // readPreface reads until the preface is complete or cannot be one any more. The buffer holds
@@ -144,44 +142,63 @@ func readPreface(nc net.Conn) (buf []byte, isHTTP2 bool, err error) {
 	}
 }
 
-// classifyHTTP2 looks at nc's first request. nc is c itself or the TLS connection above it, and
-// buf what was read of it, from the preface on.
-func (p *Port) classifyHTTP2(c *conn, nc net.Conn, state *tls.ConnectionState, buf []byte) error {
-	if state != nil && state.Version < tls.VersionTLS12 {
-		return p.reject(c, nc, codeInadequateSecurity)
-	}
-	// gRPC clients send no request before they have seen the server's SETTINGS.
-	if _, err := nc.Write(p.settings()); err != nil {
-		return err
-	}
-	c.tls = state
+// classifyHTTP2 looks at how nc begins: at its first request, unless its client is known to be one
+// of HTTP. nc is c itself or the TLS connection above it, and buf what was read of it, from the
+// preface on.
+func (p *Port) classifyHTTP2(c *conn, nc net.Conn, buf []byte, isHTTP bool) error {
 	s := &sniffer{buf: buf, off: len(preface)}
-	v, err := p.sniff(c, nc, s)
-	var bad protocolError
-	switch {
-	case errors.As(err, &bad):
-		return p.reject(c, nc, bad.code)
-	case err != nil:
-		return err
-	case v == verdictGRPC:
-		p.toGRPC(c, &grpcConn{replayConn: replayConn{Conn: nc, rest: s.buf}, port: p, conn: c})
-	default:
-		r := newReplay(nc, s.buf)
-		r.filter = &ackFilter{src: r.replay, left: len(preface)}
-		p.toHTTP(c, r, protoHTTP2, goAway(codeNone))
+	if isHTTP || p.cfg.AllHTTP2ToHTTP {
+		if err := p.awaitSettings(c, nc, s); err != nil {
+			return p.refuse(c, nc, err)
+		}
+		p.toHTTP(c, newReplay(nc, s.buf), protoHTTP2, append(p.settings(), goAway(codeNone)...))
+		return nil
 	}
+	s.reply = p.settings() // gRPC clients send no request before they have seen them
+	v, err := p.sniff(c, nc, s)
+	if err != nil {
+		return p.refuse(c, nc, err)
+	}
+	r := newReplay(nc, s.buf)
+	r.acks = &ackDropper{}
+	if v == verdictGRPC {
+		p.toGRPC(c, &grpcConn{replayConn: *r, port: p, conn: c})
+		return nil
+	}
+	r.filter = &ackFilter{src: r.replay, left: len(preface)}
+	p.toHTTP(c, r, protoHTTP2, goAway(codeNone))
 	return nil
 }
 
-// sniff feeds s from nc until it knows.
+// awaitSettings reads what a client has to send before it may wait for an answer. net/http would
+// wait longer for it.
+func (p *Port) awaitSettings(c *conn, nc net.Conn, s *sniffer) error {
+	p.stage(c)
+	for {
+		if _, whole, err := s.nextFrame(); whole || err != nil {
+			return err
+		}
+		if err := s.readFrom(nc); err != nil {
+			return err
+		}
+	}
+}
+
+// sniff feeds s from nc until it knows, and sends what s answers.
 func (p *Port) sniff(c *conn, nc net.Conn, s *sniffer) (verdict, error) {
 	p.stage(c)
 	for announced := false; ; {
 		v, err := s.step()
+		if len(s.reply) > 0 {
+			if _, err := nc.Write(s.reply); err != nil {
+				return undecided, err
+			}
+			s.reply = nil
+		}
 		if v != undecided || err != nil {
 			return v, err
 		}
-		if s.settings && !announced {
+		if s.first > 0 && !announced {
 			announced = true
 			p.stage(c)
 		}
@@ -236,6 +253,15 @@ func (p *Port) toGRPC(c *conn, g *grpcConn) {
 		p.settle(c, refused)
 		sayGoodbye(c, g.Conn, goAway(codeNone))
 	}
+}
+
+// refuse ends a connection that has failed, with a word if it broke HTTP/2's rules.
+func (p *Port) refuse(c *conn, nc net.Conn, err error) error {
+	var bad protocolError
+	if errors.As(err, &bad) {
+		return p.reject(c, nc, bad.code)
+	}
+	return err
 }
 
 // reject ends a connection that broke HTTP/2's rules.

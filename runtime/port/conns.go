@@ -69,6 +69,7 @@ type conn struct {
 	port   *Port
 	remote string
 	peer   netip.Prefix
+	begun  time.Time // when it was accepted
 	// offersHTTP1 is written and read by the goroutine that does the TLS handshake.
 	offersHTTP1 bool
 	proto       protocol // guarded by port.mu
@@ -77,6 +78,8 @@ type conn struct {
 	waiting bool
 	// tls is the state of the TLS connection above, where HTTP/2 was classified on it.
 	tls *tls.ConnectionState
+	// late is by how much the beginning of an HTTP/1 connection took too long.
+	late time.Duration
 	// fresh is set while the HTTP server has the connection and no request of it. It keeps
 	// port.busy up by one: net/http's Shutdown drops an HTTP/1 request that it is reading.
 	fresh   atomic.Bool
@@ -87,6 +90,15 @@ type conn struct {
 func (c *conn) Close() error {
 	c.closing.Do(func() { c.port.forget(c) })
 	return c.Conn.Close()
+}
+
+// SetReadDeadline takes what an HTTP/1 client has wasted off the time that net/http gives to its
+// first request, so that nobody gets the time to begin twice.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if !t.IsZero() && c.fresh.Load() {
+		t = t.Add(-c.late)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 // CloseWrite sends a FIN, where the transport has one, and leaves reading open.
@@ -112,7 +124,7 @@ func readFrom(nc net.Conn, r io.Reader) (int64, error) {
 // admit tracks a new connection and classifies it in a goroutine of its own, or closes it where
 // there are too many.
 func (p *Port) admit(nc net.Conn) {
-	c := &conn{Conn: nc, port: p, remote: nc.RemoteAddr().String(), peer: peerOf(nc.RemoteAddr())}
+	c := &conn{Conn: nc, port: p, remote: nc.RemoteAddr().String(), peer: peerOf(nc.RemoteAddr()), begun: time.Now()}
 	if reason := p.track(c); reason != "" {
 		_ = nc.Close()
 		p.logRefusal(c, reason)
@@ -177,6 +189,7 @@ func (p *Port) settle(c *conn, proto protocol) {
 		p.count[c.proto]--
 		p.count[proto]++
 		if proto == protoHTTP1 {
+			c.late = max(0, time.Since(c.begun)-p.slack())
 			c.fresh.Store(true)
 			p.busy++
 		}
@@ -185,11 +198,17 @@ func (p *Port) settle(c *conn, proto protocol) {
 	_ = c.SetDeadline(time.Time{})
 }
 
+// slack is what the steps of a connection's beginning may take together beyond the timeout of one.
+func (p *Port) slack() time.Duration { return p.cfg.ClassifyTimeout * 2 / 5 }
+
 // stage begins a step of c's classification, which must end within the timeout.
 func (p *Port) stage(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	by := time.Now().Add(p.cfg.ClassifyTimeout)
+	if all := c.begun.Add(p.cfg.ClassifyTimeout + p.slack()); all.Before(by) {
+		by = all
+	}
 	if !p.hurryBy.IsZero() && p.hurryBy.Before(by) {
 		by = p.hurryBy
 	}

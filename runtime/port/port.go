@@ -7,7 +7,9 @@
 //     transport, at the full speed of that, and the rest to the http.Server. A client that
 //     sends no request in time is taken for a gRPC client that waits.
 //
-// What was read for that is replayed; afterwards a read is one of the connection itself.
+// What was read for that is replayed; afterwards a read is one of the connection itself. A client
+// that waits for an answer before its first request gets it from the port: SETTINGS are
+// acknowledged, once in all, and PINGs answered.
 package port
 
 import (
@@ -38,7 +40,9 @@ type Config struct {
 	// known which stack serves it; 0 means 250. The stack's own setting follows and counts.
 	MaxStreams uint32
 	// ClassifyTimeout bounds each step of a connection's beginning: the TLS handshake, the
-	// first bytes, the SETTINGS frame, the first request's headers; 0 means 5 s.
+	// first bytes, the SETTINGS frame, the first request's headers; 0 means 5 s. Together they
+	// may take 7/5 of it, and an HTTP/1 client that takes more than 2/5 for the first two has as
+	// much less for its headers.
 	ClassifyTimeout time.Duration
 	// UserTimeout is how long a gRPC client's kernel may leave sent data unacknowledged before
 	// the connection is given up (TCP_USER_TIMEOUT, on Linux); 0 means 20 s, negative no limit.

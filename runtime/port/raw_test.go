@@ -117,14 +117,20 @@ func TestSlowClients(t *testing.T) {
 	}
 	settings := "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 	for name, connect := range map[string]func(*testing.T) net.Conn{
-		"silent":              half(""),
-		"half preface":        half(xhttp2.ClientPreface[:10]),
-		"no SETTINGS":         half(xhttp2.ClientPreface),
-		"half SETTINGS":       half(xhttp2.ClientPreface + settings[:5]),
-		"half HEADERS":        half(xhttp2.ClientPreface + settings + "\x00\x00\x05\x01\x04\x00\x00\x00\x01a"),
-		"HEADERS without end": half(xhttp2.ClientPreface + settings + "\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82"),
-		"silent TLS":          func(t *testing.T) net.Conn { return rawDial(t, enc.addr) },
-		"TLS h2, then silent": func(t *testing.T) net.Conn { return rawTLS(t, enc.addr, "h2") },
+		"silent":                half(""),
+		"half preface":          half(xhttp2.ClientPreface[:10]),
+		"no SETTINGS":           half(xhttp2.ClientPreface),
+		"half SETTINGS":         half(xhttp2.ClientPreface + settings[:5]),
+		"half HEADERS":          half(xhttp2.ClientPreface + settings + "\x00\x00\x05\x01\x04\x00\x00\x00\x01a"),
+		"HEADERS without end":   half(xhttp2.ClientPreface + settings + "\x00\x00\x01\x01\x00\x00\x00\x00\x01\x82"),
+		"silent TLS":            func(t *testing.T) net.Conn { return rawDial(t, enc.addr) },
+		"TLS h2, then silent":   func(t *testing.T) net.Conn { return rawTLS(t, enc.addr, "h2") },
+		"TLS both, then silent": func(t *testing.T) net.Conn { return rawTLS(t, enc.addr, "h2", "http/1.1") },
+		"TLS both, no SETTINGS": func(t *testing.T) net.Conn {
+			c := rawTLS(t, enc.addr, "h2", "http/1.1")
+			send(t, c, xhttp2.ClientPreface)
+			return c
+		},
 		"TLS h2, then HTTP/1.1": func(t *testing.T) net.Conn {
 			c := rawTLS(t, enc.addr, "h2")
 			send(t, c, "GET / HTTP/1.1\r\n\r\n")
@@ -232,6 +238,96 @@ func TestAcknowledgementTooMany(t *testing.T) {
 	}
 	if code := next[*xhttp2.GoAwayFrame](t, c).ErrCode; code != xhttp2.ErrCodeProtocol {
 		t.Errorf("goaway %v", code)
+	}
+}
+
+// A client may wait for the answers to its SETTINGS and PINGs before it sends a request. Both come
+// at once, and each once only, whichever stack takes the connection then.
+func TestAnswersBeforeTheFirstRequest(t *testing.T) {
+	plain, enc, idle := start(t), start(t, secure), start(t, quick)
+	http := headers(":method", "POST", ":scheme", "http", ":authority", "x", ":path", "/body", "content-type", "text/plain")
+	for _, tc := range []struct {
+		name    string
+		conn    net.Conn
+		request []byte
+		waiting bool
+	}{
+		{"grpc", rawDial(t, plain.addr), grpcRequest(), false},
+		{"http", rawDial(t, plain.addr), http, false},
+		{"TLS, grpc", rawTLS(t, enc.addr, "h2"), grpcRequest(), false},
+		{"TLS, http", rawTLS(t, enc.addr, "h2"), http, false},
+		{"grpc, taken for a client that waits", rawDial(t, idle.addr), grpcRequest(), true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			began := time.Now()
+			c := rawH2(t, tc.conn)
+			acks := c.acksUntilPong(t, 1)
+			_ = c.WriteSettings(xhttp2.Setting{ID: xhttp2.SettingInitialWindowSize, Val: 1 << 20})
+			acks += c.acksUntilPong(t, 2)
+			if d := time.Since(began); acks != 2 || d > 4*time.Second {
+				t.Fatalf("%d acknowledgements of 2 SETTINGS, after %v", acks, d)
+			}
+			if tc.waiting {
+				eventually(t, func() bool { return idle.Conns().GRPC == 1 })
+			}
+			_ = c.WriteSettingsAck()
+			_ = c.WriteHeaders(xhttp2.HeadersFrameParam{StreamID: 1, BlockFragment: tc.request, EndHeaders: true})
+			_ = c.WriteData(1, true, []byte{0, 0, 0, 0, 0})
+			if acks := c.acksUntilPong(t, 3); acks != 0 {
+				t.Errorf("%d acknowledgements too many", acks)
+			}
+			_ = c.WriteSettingsAck()
+			_ = c.WriteSettings()
+			if acks := c.acksUntilPong(t, 4); acks != 1 {
+				t.Errorf("control: %d acknowledgements of the stack's, want 1", acks)
+			}
+		})
+	}
+}
+
+// acksUntilPong sends a PING and counts the SETTINGS acknowledgements that come before its answer.
+func (c *h2conn) acksUntilPong(t *testing.T, data byte) (acks int) {
+	t.Helper()
+	_ = c.WritePing(false, [8]byte{data})
+	for {
+		f, err := c.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f := f.(type) {
+		case *xhttp2.SettingsFrame:
+			if f.IsAck() {
+				acks++
+			}
+		case *xhttp2.PingFrame:
+			if f.IsAck() && f.Data == [8]byte{data} {
+				return acks
+			}
+		}
+	}
+}
+
+// The answers that the port gives are bounded.
+func TestPingsBeforeTheFirstRequest(t *testing.T) {
+	c := rawH2(t, rawDial(t, start(t).addr))
+	for range 1000 {
+		_ = c.WritePing(false, [8]byte{1})
+	}
+	pongs := 0
+	for {
+		f, err := c.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, ok := f.(*xhttp2.PingFrame); ok && p.IsAck() {
+			pongs++
+		}
+		if g, ok := f.(*xhttp2.GoAwayFrame); ok {
+			if g.ErrCode != xhttp2.ErrCodeEnhanceYourCalm || pongs != 63 {
+				t.Errorf("%v after %d answers", g, pongs)
+			}
+			return
+		}
 	}
 }
 

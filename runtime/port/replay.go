@@ -11,8 +11,9 @@ import (
 // finished TLS without HTTP/2.
 type replayConn struct {
 	net.Conn
-	rest   []byte     // still to be read again
-	filter *ackFilter // nil: nothing to filter, or done
+	rest   []byte      // still to be read again
+	filter *ackFilter  // nil: nothing to filter, or done
+	acks   *ackDropper // the same for what is written
 }
 
 func newReplay(nc net.Conn, rest []byte) *replayConn { return &replayConn{Conn: nc, rest: rest} }
@@ -48,6 +49,28 @@ func (r *replayConn) readFiltered(b []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// Write drops what the port has said already.
+func (r *replayConn) Write(b []byte) (int, error) {
+	if r.acks != nil {
+		return r.writeFiltered(b)
+	}
+	return r.Conn.Write(b)
+}
+
+func (r *replayConn) writeFiltered(b []byte) (int, error) {
+	out := r.acks.pass(b)
+	if r.acks.done {
+		r.acks = nil
+	}
+	if len(out) == 0 {
+		return len(b), nil
+	}
+	if _, err := r.Conn.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // CloseWrite lets net/http close in an orderly way.
@@ -102,8 +125,45 @@ func (f *ackFilter) readHeader() error {
 	}
 	f.sent = 0
 	f.left = int(f.header[0])<<16 | int(f.header[1])<<8 | int(f.header[2])
-	f.done = f.header == [frameHeaderLen]byte{3: frameSettings, 4: flagAck}
+	f.done = f.header == settingsAck
 	return nil
+}
+
+// ackDropper drops the first SETTINGS acknowledgement from the frames that a stack writes: the port
+// has acknowledged them, and clients may end a connection that acknowledges more than they sent.
+type ackDropper struct {
+	left   int // bytes of the present frame to pass on
+	header []byte
+	done   bool
+}
+
+// pass returns what is to be written of b and of what was held back: a header is until it is whole.
+func (d *ackDropper) pass(b []byte) (out []byte) {
+	for len(b) > 0 && !d.done {
+		if d.left == 0 {
+			n := min(len(b), frameHeaderLen-len(d.header))
+			d.header, b = append(d.header, b[:n]...), b[n:]
+			out = d.passHeader(out)
+		}
+		n := min(len(b), d.left)
+		out, b = append(out, b[:n]...), b[n:]
+		d.left -= n
+	}
+	return append(out, b...)
+}
+
+func (d *ackDropper) passHeader(out []byte) []byte {
+	h := d.header
+	if len(h) < frameHeaderLen {
+		return out
+	}
+	d.header = d.header[:0]
+	if [frameHeaderLen]byte(h) == settingsAck {
+		d.done = true
+		return out
+	}
+	d.left = int(h[0])<<16 | int(h[1])<<8 | int(h[2])
+	return append(out, h...)
 }
 
 // grpcConn is what the gRPC server gets.

@@ -17,7 +17,9 @@ const (
 	frameRSTStream    = 0x3
 	frameSettings     = 0x4
 	framePushPromise  = 0x5
+	framePing         = 0x6
 	frameGoAway       = 0x7
+	frameWindowUpdate = 0x8
 	frameContinuation = 0x9
 
 	flagAck        = 0x1
@@ -25,11 +27,16 @@ const (
 	flagPadded     = 0x8
 	flagPriority   = 0x20
 
+	settingHeaderTableSize      = 0x1
+	settingEnablePush           = 0x2
 	settingMaxConcurrentStreams = 0x3
+	settingInitialWindowSize    = 0x4
+	settingMaxFrameSize         = 0x5
 	settingNoRFC7540Priorities  = 0x9 // RFC 9218, section 2.1
 
 	codeNone               = 0x0
 	codeProtocol           = 0x1
+	codeFlowControl        = 0x3
 	codeFrameSize          = 0x6
 	codeCompression        = 0x9
 	codeEnhanceYourCalm    = 0xb
@@ -37,7 +44,10 @@ const (
 
 	frameHeaderLen  = 9
 	maxFrameLen     = 16 << 10 // RFC 9113's default: the port announces no other
-	maxSniffFrames  = 64
+	maxSniffFrames  = 64       // and so of answers to PING and SETTINGS
+	maxSettings     = 100      // in more than one frame, as net/http has it for one
+	defaultWindow   = 1<<16 - 1
+	maxWindow       = 1<<31 - 1
 	headerTableSize = 4096
 )
 
@@ -57,13 +67,18 @@ type protocolError struct {
 
 func (e protocolError) Error() string { return fmt.Sprintf("http/2: %s (code %d)", e.reason, e.code) }
 
-// sniffer reads an HTTP/2 client's frames up to the end of its first header block. It consumes
-// nothing: buf is replayed to the stack that gets the connection, which judges for itself.
+// sniffer reads an HTTP/2 client's frames up to the end of its first header block. A client may
+// wait for answers before it sends that, so SETTINGS are acknowledged here and PINGs answered;
+// what could not be answered so is refused. buf is replayed to the stack that gets the
+// connection, with one SETTINGS frame, whose acknowledgement by the stack is dropped: net/http
+// acknowledges several at a time.
 type sniffer struct {
-	buf      []byte // everything read so far
-	off      int    // where the next frame begins
-	frames   int
-	settings bool // the client's SETTINGS have been seen
+	buf    []byte // everything read so far but PINGs, and SETTINGS merged into the first
+	reply  []byte // still to be sent
+	off    int    // where the next frame begins
+	frames int
+	first  int   // where the payload of the first SETTINGS begins; 0: not seen yet
+	window int64 // the client's for the connection, beyond the default
 	// While a header block is open:
 	block  []byte
 	stream uint32 // 0: none is open
@@ -76,7 +91,7 @@ type frame struct {
 }
 
 // waiting reports whether the client has begun properly and owes nothing.
-func (s *sniffer) waiting() bool { return s.settings && s.stream == 0 && s.off == len(s.buf) }
+func (s *sniffer) waiting() bool { return s.first > 0 && s.stream == 0 && s.off == len(s.buf) }
 
 // step looks at the whole frames in the buffer.
 func (s *sniffer) step() (verdict, error) {
@@ -104,7 +119,7 @@ func (s *sniffer) nextFrame() (f frame, ok bool, err error) {
 	}
 	n := int(b[0])<<16 | int(b[1])<<8 | int(b[2])
 	f = frame{kind: b[3], flags: b[4], stream: binary.BigEndian.Uint32(b[5:]) &^ (1 << 31)}
-	if !s.settings && (f.kind != frameSettings || f.flags&flagAck != 0) {
+	if s.first == 0 && (f.kind != frameSettings || f.flags&flagAck != 0) {
 		return frame{}, false, protocolError{codeProtocol, "first frame is not SETTINGS"}
 	}
 	if n > maxFrameLen {
@@ -125,7 +140,11 @@ func (s *sniffer) see(f frame) error {
 	}
 	switch f.kind {
 	case frameSettings:
-		s.settings = true
+		return s.acknowledge(f)
+	case framePing:
+		return s.answer(f)
+	case frameWindowUpdate:
+		return s.widen(f)
 	case frameHeaders:
 		return s.open(f)
 	case frameContinuation:
@@ -136,8 +155,12 @@ func (s *sniffer) see(f frame) error {
 		return protocolError{codeProtocol, "push from a client"}
 	case frameGoAway:
 		return protocolError{codeNone, "client left"}
+	case framePriority:
+		if f.stream == 0 {
+			return protocolError{codeProtocol, "PRIORITY of no stream"}
+		}
 	}
-	return nil // PING, WINDOW_UPDATE, PRIORITY and unknown frames are the stack's business
+	return nil // the rest of PRIORITY and unknown frames are the stack's business
 }
 
 // open begins the first header block with a HEADERS frame.

@@ -6,13 +6,15 @@ import "time"
 
 // How much the attacks are.
 const (
-	manyResets = 100_000   // calls begun and cancelled on one connection
-	manyFrames = 1_000_000 // frames of a flood
-	tinyFrames = 1_000_000 // DATA frames of one byte
-	manyBlocks = 20_000    // CONTINUATION frames of 15,000 bytes
-	bombBytes  = 1 << 30
-	slowEach   = 100 // connections of each kind of slowness
-	heldCalls  = 64  // calls that keep the last byte of 4 MiB back
+	manyResets  = 100_000   // calls begun and cancelled on one connection
+	hastyResets = 100_000   // the same, of calls without time
+	manyFrames  = 1_000_000 // frames of a flood
+	tinyFrames  = 1_000_000 // DATA frames of one byte
+	manyBlocks  = 20_000    // CONTINUATION frames of 15,000 bytes
+	bombBytes   = 1 << 30
+	slowEach    = 100                     // connections of each kind of slowness
+	heldCalls   = 64                      // calls that keep the last byte of 4 MiB back
+	tardiness   = 2500 * time.Millisecond // of clients that are to notice that they were closed
 
 	full       = true            // all comparisons
 	settling   = time.Second     // for the server to take note

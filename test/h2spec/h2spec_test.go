@@ -34,8 +34,24 @@ var atOnce = make(chan struct{}, 16)
 // cases is how many the suite has in all.
 const cases = 145
 
-// TestServer: no case fails that passes with grpc-go alone. What net/http makes
-// of the suite is logged beside it.
+// A server may send SETTINGS whenever it likes, and the port's are followed by
+// those of the stack that gets the connection. Some cases do not expect them.
+var (
+	except = map[string]string{
+		"http2/4.2/2":   "a frame that is too large for the first SETTINGS only",
+		"http2/6.9.2/1": takesNext,
+	}
+	exceptWaiting = map[string]string{
+		"generic/3.5/1": takesNext,
+		"http2/6.5.3/2": takesNext,
+	}
+)
+
+const takesNext = "takes the next SETTINGS for the acknowledgement that it waits for"
+
+// TestServer: no case fails that passes with grpc-go alone, but for those that
+// fail with net/http alone too, which answers the suite's requests: they are for
+// a page. grpc-go's transport behind the port fails where it does alone.
 func TestServer(t *testing.T) {
 	tool := build(t)
 	certs := serve.NewCerts(t)
@@ -44,6 +60,9 @@ func TestServer(t *testing.T) {
 			t.Parallel()
 			targets, found := map[string]target{}, map[string]map[string]string{}
 			for server, start := range servers {
+				if server == waiting && c != nil {
+					continue
+				}
 				targets[server] = target{tool, start(t, c), c != nil}
 			}
 			var mu sync.Mutex
@@ -60,19 +79,20 @@ func TestServer(t *testing.T) {
 			for server, failed := range found {
 				t.Logf("%s: %d of %d pass or are skipped", server, cases-len(failed), cases)
 			}
-			compare(t, targets, found["easyops"], found["grpc-go"])
+			compare(t, targets["easyops"], found["easyops"], found["grpc-go"], found["net/http"], except)
+			compare(t, targets[waiting], found[waiting], found["grpc-go"], exceptWaiting)
 		})
 	}
 }
 
-// compare tries once more what fails with easyops only: how a connection ends
-// is up to the scheduler where both ends close it.
-func compare(t *testing.T, targets map[string]target, ours, alone map[string]string) {
+// compare tries once more what fails here only: how a connection ends is up to
+// the scheduler where both ends close it.
+func compare(t *testing.T, here target, ours map[string]string, elsewhere ...map[string]string) {
 	for _, id := range slices.Sorted(maps.Keys(ours)) {
-		if _, too := alone[id]; too {
+		if slices.ContainsFunc(elsewhere, func(failed map[string]string) bool { return failed[id] != "" }) {
 			continue
 		}
-		again := targets["easyops"].run(t, id)
+		again := here.run(t, id)
 		if how, still := again[id]; still {
 			t.Errorf("%s passes with grpc-go alone and not with easyops: %s", id, how)
 		} else {

@@ -8,9 +8,10 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"testing"
-	"time"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
@@ -28,27 +29,64 @@ const (
 	// streams is how many a client may have open, the default of easyops. The
 	// suite skips a case where a server says nothing of it.
 	streams = 250
-
-	// patience is how long the port waits for a first request before it takes a
-	// client for one of gRPC that has nothing to call yet. Until then it answers
-	// nothing; h2spec wants an answer to its SETTINGS before its first request,
-	// within 2 s. So it is grpc-go's transport behind the port that is judged.
-	patience = 500 * time.Millisecond
 )
+
+// waiting is grpc-go behind the port.
+const waiting = "grpc-go behind the port"
 
 // servers are what is compared. Each starts one on loopback, with TLS if there
 // are certificates, and returns its address.
 var servers = map[string]func(t *testing.T, certs *serve.Certs) string{
-	"easyops":  startEasyops,
+	"easyops":  func(t *testing.T, certs *serve.Certs) string { return startEasyops(t, certs) },
 	"grpc-go":  startGRPC,
 	"net/http": startHTTP,
+	waiting:    startWaiting,
 }
 
-func startEasyops(t *testing.T, certs *serve.Certs) string {
-	options := []easyops.ServerOption{
-		easyops.WithHTTP(page, http.HandlerFunc(servePage), auth.Access{Allow: auth.Everyone}),
-		easyops.WithLimits(easyops.Limits{OpenTimeout: patience}),
+// startWaiting starts a server of easyops that takes every client for one of
+// gRPC that has nothing to call yet, so that all of the suite's requests, which
+// are for pages, are answered by grpc-go's transport behind the port. Without TLS
+// only: it looks at what a client sends.
+func startWaiting(t *testing.T, _ *serve.Certs) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
+	return startEasyops(t, nil, easyops.WithListener(hasty{l}))
+}
+
+// hasty is a listener whose connections let a read fail, once, as if the time
+// for a first request was over.
+type hasty struct{ net.Listener }
+
+func (h hasty) Accept() (net.Conn, error) {
+	c, err := h.Listener.Accept()
+	return &hastyConn{Conn: c}, err
+}
+
+type hastyConn struct {
+	net.Conn
+	read int // bytes, and one more when the time is over
+}
+
+// beginning is the preface that the suite sends first, with SETTINGS of one value.
+const beginning = len(http2.ClientPreface) + 9 + 6
+
+func (c *hastyConn) Read(b []byte) (int, error) {
+	if c.read == beginning {
+		c.read++
+		return 0, os.ErrDeadlineExceeded
+	}
+	if c.read < beginning {
+		b = b[:min(len(b), beginning-c.read)]
+	}
+	n, err := c.Conn.Read(b)
+	c.read += n
+	return n, err
+}
+
+func startEasyops(t *testing.T, certs *serve.Certs, options ...easyops.ServerOption) string {
+	options = append(options, easyops.WithHTTP(page, http.HandlerFunc(servePage), auth.Access{Allow: auth.Everyone}))
 	if certs != nil {
 		options = append(options, easyops.WithTLSFiles(certs.Cert, certs.Key, ""))
 	}
