@@ -3,7 +3,9 @@
 package auth
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -107,4 +109,49 @@ func accessOf(a *easyopsv1.Access) (access Access, known bool) {
 		return Access{}, false
 	}
 	return access, true
+}
+
+// Check tells whether an identity may call. An error wraps [ErrUnauthenticated]
+// where there is no identity, and [ErrDenied] where it is the wrong one; it
+// names what the rule wants, for the log.
+func (a Access) Check(id Identity) error {
+	user, service := id.User, id.Service
+	switch {
+	case a.Allow == Everyone:
+		return nil
+	case user == nil && service == nil:
+		return ErrUnauthenticated
+	case a.Allow == Users && user == nil, a.Allow == Services && service == nil, a.Allow > Everyone, a.Allow < 0:
+		return fmt.Errorf("%w: %v", ErrDenied, a)
+	case len(a.Groups) > 0 && (user == nil || !slices.ContainsFunc(a.Groups, user.inGroup)):
+		return fmt.Errorf("%w: the user is in none of the groups %s", ErrDenied, strings.Join(a.Groups, ", "))
+	case len(a.Services) > 0 && (service == nil || !slices.ContainsFunc(a.Services, service.isNamed)):
+		return fmt.Errorf("%w: the service is none of %s", ErrDenied, strings.Join(a.Services, ", "))
+	}
+	return nil
+}
+
+// Validate returns what makes no sense in a rule, or nil.
+func (a Access) Validate() error {
+	switch {
+	case a.Allow < Authenticated || a.Allow > Everyone:
+		return fmt.Errorf("%v is no kind of caller", a.Allow)
+	case a.Allow == Everyone && (len(a.Groups) > 0 || len(a.Services) > 0):
+		return errors.New("EVERYONE with groups or services: it would let everyone in all the same")
+	case a.Allow == Services && len(a.Groups) > 0:
+		return errors.New("SERVICES with groups: groups are of users")
+	case slices.Contains(a.Groups, "") || slices.Contains(a.Services, ""):
+		return errors.New("an empty name in groups or services")
+	}
+	return nil
+}
+
+func (p *Principal) inGroup(group string) bool { return slices.Contains(p.Groups, group) }
+
+// isNamed tells whether a rule that names the service means this one.
+func (p *Principal) isNamed(name string) bool {
+	if p.names != nil {
+		return slices.Contains(p.names, name)
+	}
+	return p.ID == name
 }

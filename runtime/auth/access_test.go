@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -127,4 +128,91 @@ func method(t *testing.T, name protoreflect.FullName) protoreflect.MethodDescrip
 	}
 	t.Fatalf("there is no method %s", name)
 	return nil
+}
+
+// Every kind of rule against every kind of caller.
+func TestCheck(t *testing.T) {
+	alice := &Principal{ID: "alice", Groups: []string{"dev"}}
+	staff := &Principal{ID: "bob", Groups: []string{"dev", "staff"}}
+	billing, echo := &Principal{ID: "billing"}, &Principal{ID: "echo"}
+	spiffe := &Principal{ID: "spiffe://example/ns/billing", names: []string{"spiffe://example/ns/billing", "billing"}}
+	foreign := &Principal{ID: "billing", Groups: []string{"staff"}, names: []string{}}
+	callers := []struct {
+		name string
+		id   Identity
+	}{
+		{"nobody", Identity{}},
+		{"alice", Identity{User: alice}},
+		{"staff", Identity{User: staff}},
+		{"billing", Identity{Service: billing}},
+		{"echo", Identity{Service: echo}},
+		{"spiffe", Identity{Service: spiffe}},
+		{"foreign", Identity{Service: foreign}},
+		{"alice by billing", Identity{alice, billing}},
+		{"staff by billing", Identity{staff, billing}},
+		{"staff by echo", Identity{staff, echo}},
+		{"staff by foreign", Identity{staff, foreign}},
+	}
+	groups, services := []string{"admins", "staff"}, []string{"billing", "x"}
+	for _, c := range []struct {
+		rule Access
+		want string // a column a caller: + passes, - is denied, 0 is unauthenticated
+	}{
+		{Access{}, "0++++++++++"},
+		{Access{Allow: Everyone}, "+++++++++++"},
+		{Access{Allow: Users}, "0++----++++"},
+		{Access{Allow: Services}, "0--++++++++"},
+		{Access{Groups: groups}, "0-+-----+++"},
+		{Access{Allow: Users, Groups: groups}, "0-+-----+++"},
+		{Access{Services: services}, "0--+-+-++--"},
+		{Access{Allow: Services, Services: services}, "0--+-+-++--"},
+		{Access{Allow: Users, Services: services}, "0------++--"},
+		{Access{Groups: groups, Services: services}, "0-------+--"},
+		{Access{Services: []string{"spiffe://example/ns/billing"}}, "0----+-----"},
+		{Access{Services: []string{""}}, "0----------"},
+		{Access{Groups: []string{""}}, "0----------"},
+		{Access{Allow: Services, Groups: groups}, "0-------+++"},
+		{Access{Allow: 9}, "0----------"},
+		{Access{Allow: -1}, "0----------"},
+	} {
+		var got string
+		for _, caller := range callers {
+			err := c.rule.Check(caller.id)
+			switch {
+			case err == nil:
+				got += "+"
+			case errors.Is(err, ErrUnauthenticated) && !errors.Is(err, ErrDenied):
+				got += "0"
+			case errors.Is(err, ErrDenied) && !errors.Is(err, ErrUnauthenticated):
+				got += "-"
+			default:
+				t.Errorf("%v: %s: %v", c.rule, caller.name, err)
+			}
+		}
+		if got != c.want {
+			t.Errorf("%v: got %s, want %s", c.rule, got, c.want)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for want, rules := range map[string][]Access{
+		"": {
+			{},
+			{Allow: Everyone},
+			{Allow: Users, Groups: []string{"g"}, Services: []string{"s"}},
+			{Allow: Services, Services: []string{"s"}},
+			{Groups: []string{"g"}},
+		},
+		"no kind of caller":      {{Allow: 4}, {Allow: -1}},
+		"EVERYONE with groups":   {{Allow: Everyone, Groups: []string{"g"}}, {Allow: Everyone, Services: []string{"s"}}},
+		"SERVICES with groups":   {{Allow: Services, Groups: []string{"g"}}},
+		"an empty name in group": {{Groups: []string{"g", ""}}, {Services: []string{""}}},
+	} {
+		for _, a := range rules {
+			if err := a.Validate(); !matches(err, want) {
+				t.Errorf("%v: got %v, want %q", a, err, want)
+			}
+		}
+	}
 }

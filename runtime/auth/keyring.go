@@ -1,0 +1,64 @@
+package auth
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// keyring holds the keys in force, and what became of the last attempt to read
+// them again. It may be used concurrently.
+type keyring struct {
+	where string
+	log   *slog.Logger
+
+	mu    sync.RWMutex
+	keys  *keySet
+	since time.Time
+	err   error
+}
+
+func newKeyring(where string, log *slog.Logger) *keyring {
+	return &keyring{where: where, log: log.With("keys_of", where), keys: &keySet{}}
+}
+
+// current returns the keys in force.
+func (r *keyring) current() *keySet {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.keys
+}
+
+// read puts a JSON Web Key Set in force. An error leaves the last one.
+func (r *keyring) read(data []byte, now time.Time) error {
+	keys, ignored, err := parseKeys(data)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil || !keys.equal(r.keys) {
+		r.log.Info("keys of tokens read", "keys", keys.String(), "ignored", ignored)
+		r.since = now
+	}
+	keys.succeed(r.keys)
+	r.keys, r.err = keys, nil
+	return nil
+}
+
+// fail says why there are no newer keys. The log is told once of each reason.
+func (r *keyring) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil || r.err.Error() != err.Error() {
+		r.log.Warn("keys of tokens cannot be read: the last ones stay in force", "keys", r.keys.String(), "err", err)
+	}
+	r.err = err
+}
+
+// State implements [Source].
+func (r *keyring) State() SourceState {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return SourceState{Name: "keys", Where: r.where, What: r.keys.String(), Since: r.since, Err: r.err}
+}
