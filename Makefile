@@ -34,7 +34,7 @@ generate: ## generate Go from the .proto files with buf
 	$(BUF) generate
 
 build: ## build the commands and the example into .bin
-	$(GO) build -o .bin/ ./cmd/... ./example/echo ./example/echoclient
+	$(GO) build -o .bin/ ./cmd/... ./example/echo ./example/echoclient ./example/greeter
 
 test: check-race ## run the tests that need nothing but Go, with the race detector
 	$(GO) test $(RACE) $(TESTFLAGS) ./...

@@ -36,7 +36,7 @@ func forbidden(from, imported string) (why string) {
 	switch {
 	case under(from, "test") || under(from, "bench"):
 		return ""
-	case under(to, "cmd") || under(to, "example/echo") || under(to, "test") || under(to, "bench"):
+	case under(to, "cmd") || under(to, "example/echo") || under(to, "example/greeter") || under(to, "test") || under(to, "bench"):
 		return "programs and tests are not imported"
 	case under(from, "example"):
 		return unless(to, "users import the face and generated code", "runtime/easyops", "runtime/flags", "runtime/cache", "runtime/auth", "example/gen", "proto")

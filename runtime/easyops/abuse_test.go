@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
@@ -117,8 +116,8 @@ func TestPrintedContext(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, ways[0], &funcs{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 			return &testpb.SimpleResponse{Username: fmt.Sprintf("%v|%+v", ctx, ctx)}, nil
-		}})
-		reply, err := r.client().UnaryCall(metadata.AppendToOutgoingContext(t.Context(), "authorization", "canary"), &testpb.SimpleRequest{})
+		}}, WithAuthenticator(byWord))
+		reply, err := r.client().UnaryCall(as(t.Context(), "user.canary"), &testpb.SimpleRequest{})
 		wantCode(t, err, codes.OK)
 		wantEqual(t, "printed", reply.Username, "call of "+unaryMethod+"|call of "+unaryMethod)
 	})

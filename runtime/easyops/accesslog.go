@@ -2,12 +2,15 @@ package easyops
 
 import (
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
 	"unicode"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/go-easyops/easyops/runtime/auth"
 )
 
 const (
@@ -67,6 +70,10 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 		slog.String("method", c.method.name), slog.String("code", code.String()),
 		slog.Duration("duration", elapsed), slog.String("peer", c.peer()),
 	}
+	attrs = append(attrs, identityAttrs(c.caller.Identity)...)
+	if c.refused != nil {
+		err = c.refused // which the caller did not learn
+	}
 	if err != nil {
 		attrs = append(attrs, slog.String("err", clean(err.Error())))
 	}
@@ -74,6 +81,31 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 		attrs = append(attrs, slog.Int64("suppressed", suppressed))
 	}
 	a.log.LogAttrs(c, level, "call", attrs...)
+}
+
+// identityAttrs names who calls, by IDs alone.
+func identityAttrs(id auth.Identity) (attrs []slog.Attr) {
+	if id.User != nil {
+		attrs = append(attrs, slog.String("user", clean(id.User.ID)))
+	}
+	if id.Service != nil {
+		attrs = append(attrs, slog.String("service", clean(id.Service.ID)))
+	}
+	return attrs
+}
+
+// refusedPage writes a line for a request to a status page that presented
+// something which nobody takes.
+func (a *accessLog) refusedPage(r *http.Request, err error) {
+	suppressed, ok := a.rest.take(time.Now(), linesPerSecond)
+	if !ok {
+		return
+	}
+	attrs := []slog.Attr{slog.String("path", clean(r.URL.Path)), slog.String("peer", r.RemoteAddr), slog.String("err", clean(err.Error()))}
+	if suppressed > 0 {
+		attrs = append(attrs, slog.Int64("suppressed", suppressed))
+	}
+	a.log.LogAttrs(r.Context(), slog.LevelInfo, "page refused", attrs...)
 }
 
 // levelOf tells the server's own faults, which someone must look at, from what

@@ -14,17 +14,17 @@ func (s *Server) announce() {
 		attrs = append(attrs, "help", s.helpURL())
 	}
 	s.log.Info("serving", attrs...)
-	if s.cfg.tlsCA != "" {
-		s.log.Warn("-easyops.tls-ca is for the clients of this program: the server does not ask its callers for certificates")
-	}
 	if s.trust == insecure {
 		s.log.Warn("insecure-none: every caller is let in, and nobody is operator")
+	}
+	if s.plaintext {
+		s.log.Warn("insecure-plaintext: tokens reach this server in plain text, unless something else encrypts the way")
 	}
 }
 
 // mode describes how far callers are trusted, for the log.
 func (s *Server) mode() string {
-	mode := map[trust]string{standalone: "standalone", insecure: "insecure-none", open: "open to everyone"}[s.trust]
+	mode := map[trust]string{standalone: "standalone", insecure: "insecure-none", open: "open to everyone", authenticated: "authenticated"}[s.trust]
 	if s.tls == nil {
 		return mode + ", plaintext"
 	}

@@ -86,24 +86,6 @@ func BenchmarkUnaryParallel(b *testing.B) {
 	}
 }
 
-// BenchmarkCallPath measures what the runtime does around a handler, without
-// grpc-go, in which it is hard to see.
-func BenchmarkCallPath(b *testing.B) {
-	m := newRig(b, ways[0], &funcs{}).methods["grpc.testing.TestService/UnaryCall"]
-	handle := m.unary(func(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-		return nil, decode(nil)
-	})
-	decode := func(any) error { return nil }
-	ctx, cancel := context.WithCancel(b.Context()) // as grpc-go's
-	defer cancel()
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := handle(nil, ctx, decode, nil); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func unaryCall(t testing.TB, client testpb.TestServiceClient) func() {
 	ctx, in := context.Background(), &testpb.SimpleRequest{}
 	return func() {

@@ -2,12 +2,8 @@ package easyops
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"log/slog"
-	"runtime"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -44,7 +40,11 @@ type call struct {
 	start  time.Time
 	decode func(any) error
 	cancel context.CancelFunc // where the method has a timeout, and of HTTP requests
-	remote string             // the peer of an HTTP request
+
+	request *http.Request // that the call is, with the HTTP handlers of the user's
+	caller  auth.Caller
+	refused error       // why the call was not admitted, for the log
+	expiry  *time.Timer // ends a stream with the identity of its caller
 
 	ended atomic.Pointer[status.Status] // what the call was ended with, by the runtime or byHandler
 
@@ -64,8 +64,11 @@ type callKey struct{}
 
 // Value implements [context.Context].
 func (c *call) Value(key any) any {
-	if key == (callKey{}) {
+	switch key.(type) {
+	case callKey:
 		return c
+	case auth.ContextKey:
+		return &c.caller
 	}
 	return c.Context.Value(key)
 }
@@ -87,7 +90,7 @@ func callFrom(ctx context.Context) *call {
 // wrap returns a copy of a service's descriptor whose handlers run the call
 // path. Nothing of a request is decoded before the path lets it through.
 func (s *Server) wrap(desc *grpc.ServiceDesc, ours bool) *grpc.ServiceDesc {
-	rules, _ := rulesOf(desc.ServiceName, ours) // checked with the service
+	rules, _ := s.rulesOf(desc, ours) // checked with the service
 	wrapped := *desc
 	wrapped.Methods = make([]grpc.MethodDesc, len(desc.Methods))
 	for i, d := range desc.Methods {
@@ -165,7 +168,13 @@ func (m *method) begin(c *call) error {
 	if !m.server.calls.add(c) {
 		return errTooManyCalls
 	}
-	return m.server.trust.admit(m.access)
+	if c.refused = m.server.admit(c); c.refused != nil {
+		return m.server.refusal(c.refused)
+	}
+	if m.stream {
+		c.endAt(c.caller.Expires())
+	}
+	return nil
 }
 
 // limit sets the method's deadline, unless the client's is as short. The call
@@ -210,6 +219,7 @@ func (c *call) end(err error, panicked any) error {
 	if c.cancel != nil {
 		defer c.cancel()
 	}
+	c.stopExpiry()
 	m.server.calls.remove(c)
 	if !c.ended.CompareAndSwap(nil, byHandler) {
 		err, cancelled = c.ended.Load().Err(), false
@@ -258,42 +268,6 @@ func (c *call) codeOf(err error) (code codes.Code, safe error) {
 	return status.FromContextError(err).Code(), err
 }
 
-// recovered reports a panic and returns the error that stands for it. The
-// caller learns no more than an ID to ask by.
-func (s *Server) recovered(ctx context.Context, where, name string, panicked any) error {
-	id := randomID(4)
-	s.metrics.Panic(where)
-	if suppressed, ok := s.panics.take(time.Now(), panicsPerSec); ok {
-		s.log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("in", name), slog.String("id", id),
-			slog.String("err", clean(fmt.Sprint(panicked))), slog.String("stack", stack()), slog.Int64("suppressed", suppressed))
-	}
-	return status.Errorf(codes.Internal, "internal error %s", id)
-}
-
-// stack returns the stack of this goroutine, of bounded length.
-func stack() string {
-	b := make([]byte, 8<<10)
-	return string(b[:runtime.Stack(b, false)])
-}
-
-// guard runs a function of the user's and recovers its panic.
-func (s *Server) guard(ctx context.Context, name string, f func()) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = s.recovered(ctx, "callback", name, p)
-		}
-	}()
-	f()
-	return nil
-}
-
-// randomID returns n random bytes as text.
-func randomID(n int) string {
-	b := make([]byte, n)
-	rand.Read(b) // never fails (crypto/rand since Go 1.24)
-	return hex.EncodeToString(b)
-}
-
 // isStream tells whether the call may last, so that it has to be told to end.
 // Of HTTP requests those whose answer is sent in parts, such as events, may.
 func (c *call) isStream() bool {
@@ -308,8 +282,8 @@ func (c *call) isSilent() bool { return !c.method.stream && !c.arrived.Load() }
 
 // peer returns the address of the caller.
 func (c *call) peer() string {
-	if c.remote != "" {
-		return c.remote
+	if c.request != nil {
+		return c.request.RemoteAddr
 	}
 	return peerOf(c)
 }

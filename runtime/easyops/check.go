@@ -8,10 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
-
-	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/metrics"
 	"github.com/go-easyops/easyops/runtime/registry"
 )
@@ -20,13 +16,11 @@ import (
 func (s *Server) check() {
 	c := s.cfg
 	s.checkServices()
+	s.checkOverrides()
 	s.checkRoutes()
+	s.checkIdentity()
 	s.checkAddresses()
 	var err error
-	s.tls, err = serverTLS(c)
-	c.fault(err)
-	_, err = authorities(c.tlsCA)
-	c.fault(err)
 	if s.metrics, err = metrics.New(c.prometheus); err != nil {
 		c.fault(fmt.Errorf("WithPrometheus: %w", err))
 	}
@@ -64,7 +58,7 @@ func (s *Server) checkServices() {
 			s.cfg.fault(fmt.Errorf("%s is given twice: one server serves a service once", b.desc.ServiceName))
 		}
 		names[b.desc.ServiceName] = true
-		_, err := rulesOf(b.desc.ServiceName, false)
+		_, err := s.rulesOf(b.desc, false)
 		s.cfg.fault(err)
 	}
 	if len(s.services) == 0 && len(s.cfg.routes) == 0 {
@@ -120,8 +114,10 @@ func (s *Server) checkEntries() {
 // connect.
 func (s *Server) checkAddresses() {
 	c := s.cfg
-	s.trust = c.trust
 	exposed := ""
+	if c.addr == "" && c.listener == nil && s.trust == authenticated {
+		exposed = s.defaultAddr()
+	}
 	check := func(name, addr string) {
 		switch local, err := onThisMachine(addr); {
 		case err != nil:
@@ -142,64 +138,17 @@ func (s *Server) checkAddresses() {
 	if c.listener != nil && !isLocal(c.listener) {
 		exposed = c.listener.Addr().String()
 	}
-	if s.trust != standalone || exposed == "" {
-		return
-	}
-	if !s.allForEveryone() {
-		c.fault(errExposed(exposed))
-	}
-	s.trust = open
-}
-
-// allForEveryone tells whether every rule of every service and handler is
-// EVERYONE.
-func (s *Server) allForEveryone() bool {
-	for _, b := range s.services {
-		if b.desc == nil {
-			continue
+	switch {
+	case exposed == "":
+	case s.trust == authenticated && !c.hasTLS():
+		if !c.insecurePlaintext {
+			c.fault(errPlaintext(exposed))
 		}
-		rules, _ := rulesOf(b.desc.ServiceName, false) // checked with the service
-		for _, m := range b.desc.Methods {
-			if rules[m.MethodName].Access.Allow != auth.Everyone {
-				return false
-			}
+		s.plaintext = true
+	case s.trust == standalone:
+		if !s.allForEveryone() {
+			c.fault(errExposed(exposed))
 		}
-		for _, m := range b.desc.Streams {
-			if rules[m.StreamName].Access.Allow != auth.Everyone {
-				return false
-			}
-		}
+		s.trust = open
 	}
-	for _, r := range s.cfg.routes {
-		if r.access.Allow != auth.Everyone {
-			return false
-		}
-	}
-	return true
-}
-
-// rulesOf reads the rules of a service from the descriptors that are linked in.
-// What has none gets the default. The services of the runtime itself are not
-// described by rules: health is open, reflection is for authenticated callers.
-func rulesOf(service string, ours bool) (map[string]auth.Rule, error) {
-	d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
-	if err != nil {
-		return nil, nil
-	}
-	sd, ok := d.(protoreflect.ServiceDescriptor)
-	if !ok {
-		return nil, nil
-	}
-	rules := map[string]auth.Rule{}
-	var errs []error
-	for i := range sd.Methods().Len() {
-		m := sd.Methods().Get(i)
-		rule, err := auth.RuleOf(m)
-		errs = append(errs, err)
-		if ours && service == healthService {
-			rule.Access.Allow = auth.Everyone
-		}
-		rules[string(m.Name())] = rule
-	}
-	return rules, errors.Join(errs...)
 }

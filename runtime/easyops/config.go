@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,6 +30,8 @@ type config struct {
 	registry               string
 	tlsCert, tlsKey, tlsCA string
 	tlsConfig              *tls.Config
+	serviceToken           string
+	insecurePlaintext      bool
 	logger                 *slog.Logger
 	logLevel               *slog.Level
 
@@ -36,7 +39,9 @@ type config struct {
 	addr, advertise, statusAddr string
 	owner                       string
 	tags                        map[string]string
-	trust                       trust
+	authSpecs                   []string
+	insecureNone                bool
+	operators                   []operator
 	metricsAccess               string
 	drainDelay                  time.Duration
 	streamGrace                 time.Duration
@@ -58,9 +63,13 @@ type config struct {
 	checks      []*check
 	infos       []info
 
+	authenticators []auth.Authenticator
+	overrides      []override
+
 	// Settings of clients.
 	target      string
 	dialOptions []grpc.DialOption
+	dialing
 }
 
 // hook is a named function of the user's.
@@ -124,6 +133,19 @@ func clientConfig(opts []DialOption) *config {
 func (c *config) fault(err error) {
 	if err != nil {
 		c.faults = append(c.faults, err)
+	}
+}
+
+// faultEach keeps what is wrong with a setting, a line for each fault.
+func (c *config) faultEach(setting string, err error) {
+	each := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		each = joined.Unwrap()
+	}
+	for _, e := range each {
+		if e != nil {
+			c.fault(fmt.Errorf("%s: %s", setting, strings.ReplaceAll(e.Error(), "\n", "; ")))
+		}
 	}
 }
 

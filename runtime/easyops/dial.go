@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/resolver"
 
 	"github.com/go-easyops/easyops/runtime/registry"
@@ -38,7 +39,9 @@ func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 // an instance; its error names every wrong setting.
 func Dial(service string, opts ...DialOption) (*Conn, error) {
 	c := clientConfig(opts)
-	creds, err := clientCredentials(c)
+	transport, certs, err := clientTransport(c, service)
+	c.fault(err)
+	creds, err := newCallCreds(c, service)
 	c.fault(err)
 	var reg registry.Registry
 	if c.target == "" {
@@ -49,11 +52,12 @@ func Dial(service string, opts ...DialOption) (*Conn, error) {
 		}
 	}
 	c.fault(checkTarget(c))
+	c.fault(checkForwarding(c))
 	var conn *routing.Conn
 	if err = c.err(); err == nil {
 		conn, err = routing.Dial(routing.Config{
 			Service: service, Registry: reg, Target: c.target, Logger: c.log(),
-		}, append([]grpc.DialOption{grpc.WithTransportCredentials(creds)}, c.dialOptions...)...)
+		}, grpcOptions(c, transport, creds)...)
 	}
 	if err != nil {
 		if reg != nil {
@@ -61,7 +65,17 @@ func Dial(service string, opts ...DialOption) (*Conn, error) {
 		}
 		return nil, fmt.Errorf("easyops: dial %s: %w", service, err)
 	}
+	creds.follow(certs, conn.Renew)
 	return &Conn{conn, reg}, nil
+}
+
+// grpcOptions are ours, and then the program's, which win.
+func grpcOptions(c *config, transport credentials.TransportCredentials, creds credentials.PerRPCCredentials) []grpc.DialOption {
+	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithPerRPCCredentials(creds)}
+	if c.tlsConfig != nil && c.tlsConfig.ServerName != "" {
+		opts = append(opts, grpc.WithAuthority(c.tlsConfig.ServerName))
+	}
+	return append(opts, c.dialOptions...)
 }
 
 // checkTarget finds targets of schemes that nobody resolves. Options of grpc-go
@@ -72,6 +86,14 @@ func checkTarget(c *config) error {
 		return nil
 	}
 	return fmt.Errorf("DialTarget(%q): nothing resolves %s: write host:port or dns:///host:port", c.target, scheme)
+}
+
+// checkForwarding finds a user who goes along anyway.
+func checkForwarding(c *config) error {
+	if !c.forwardUser || c.target != "" {
+		return nil
+	}
+	return errors.New("DialForwardUser without DialTarget: leave it out, to services that are found through the registry the user goes along by itself")
 }
 
 // Close ends all calls and connections.

@@ -54,7 +54,7 @@ func echoService() []easyops.Service {
 // startEcho serves echo for a test.
 func startEcho(t *testing.T, opts ...easyops.ServerOption) *easyopstest.Server {
 	t.Helper()
-	return easyopstest.Start(t, echoService(), opts...)
+	return easyopstest.StartStandalone(t, echoService(), opts...)
 }
 
 // apart keeps a server or a client away from flags, environment and registry.

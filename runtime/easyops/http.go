@@ -31,6 +31,9 @@ func (s *Server) checkRoutes() {
 			s.cfg.fault(fmt.Errorf("WithHTTP(%q): the path belongs to the status pages: choose one that does not begin with /internal/, /metrics, /livez or /readyz", r.pattern))
 		}
 		s.cfg.fault(tryPattern(mux, r.pattern))
+		if err := r.access.Validate(); err != nil {
+			s.cfg.fault(fmt.Errorf("WithHTTP(%q): %w", r.pattern, err))
+		}
 	}
 }
 
@@ -160,27 +163,38 @@ func (s *Server) userHandler(r route) http.Handler {
 	m := &method{server: s, name: "HTTP " + r.pattern, access: r.access, stream: true, http: true}
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if s.trust.admit(r.access) != nil {
-			http.Error(w, "this page needs an identity, and this server cannot verify one", http.StatusUnauthorized)
-			return
-		}
-		if err := origin.Check(req); err != nil && r.access.Allow != auth.Everyone {
-			http.Error(w, err.Error()+": this page takes changes from its own pages only", http.StatusForbidden)
-			return
-		}
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
-		c := &call{Context: ctx, cancel: cancel, method: m, start: time.Now(), remote: req.RemoteAddr}
+		c := &call{Context: ctx, cancel: cancel, method: m, start: time.Now(), request: req}
 		if !s.calls.add(c) {
 			http.Error(w, "too many requests in flight: try again later", http.StatusServiceUnavailable)
 			return
 		}
 		defer s.calls.remove(c)
+		defer c.stopExpiry()
 		answer := &response{ResponseWriter: w, call: c}
 		defer s.recoverHTTP(answer)
+		if !s.letIn(w, c, origin) {
+			return
+		}
 		r.handler.ServeHTTP(answer, req.WithContext(c))
 		answer.close()
 	})
+}
+
+// letIn admits a request, or answers it.
+func (s *Server) letIn(w http.ResponseWriter, c *call, origin *http.CrossOriginProtection) bool {
+	if c.refused = s.admit(c); c.refused != nil {
+		refusal := s.refusal(c.refused)
+		s.access.write(c, grpcstatus.Code(refusal), refusal, time.Since(c.start))
+		refuseHTTP(w, refusal)
+		return false
+	}
+	if err := origin.Check(c.request); err != nil && c.method.access.Allow != auth.Everyone {
+		http.Error(w, err.Error()+": this page takes changes from its own pages only", http.StatusForbidden)
+		return false
+	}
+	return true
 }
 
 // close ends the answer of a handler whose context the runtime has ended as
@@ -238,15 +252,22 @@ func (r *response) ReadFrom(from io.Reader) (int64, error) {
 	return io.Copy(r.ResponseWriter, from)
 }
 
-func (r *response) Flush() {
+// begin notes that the answer is sent in parts. From here on it lasts no longer
+// than the identity that it is for.
+func (r *response) begin() {
 	r.begun = true
-	r.call.flushed.Store(true)
+	if r.call.flushed.CompareAndSwap(false, true) {
+		r.call.endAt(r.call.caller.Expires())
+	}
+}
+
+func (r *response) Flush() {
+	r.begin()
 	_ = http.NewResponseController(r.ResponseWriter).Flush() // as http.Flusher, which has no error
 }
 
 func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	r.begun = true
-	r.call.flushed.Store(true)
+	r.begin()
 	return http.NewResponseController(r.ResponseWriter).Hijack()
 }
 

@@ -2,7 +2,6 @@ package easyops
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -88,23 +87,6 @@ func WithRegistry(url string) Option {
 	return given("registry", func(c *config) { c.registry = url })
 }
 
-// WithTLSFiles names PEM files: the certificate and the key of a server, and the
-// authorities that a client verifies servers against ("system" for the
-// system's own). An empty name leaves that part out. A client speaks TLS as
-// soon as one of them is set; servers do not ask clients for certificates yet.
-func WithTLSFiles(cert, key, ca string) Option {
-	return option(func(c *config) {
-		c.given["tls-cert"], c.given["tls-key"], c.given["tls-ca"] = true, true, true
-		c.tlsCert, c.tlsKey, c.tlsCA = cert, key, ca
-	})
-}
-
-// WithTLSConfig sets the TLS configuration as a whole, in place of files. The
-// runtime clones it and sets NextProtos.
-func WithTLSConfig(t *tls.Config) Option {
-	return option(func(c *config) { c.tlsConfig = t })
-}
-
 // WithAddr sets the address to listen on, as host:port. The default is
 // 127.0.0.1:0 standalone, :0 otherwise.
 func WithAddr(addr string) ServerOption {
@@ -115,12 +97,6 @@ func WithAddr(addr string) ServerOption {
 // default is the listener's.
 func WithAdvertise(addr string) ServerOption {
 	return givenServer("advertise", func(c *config) { c.advertise = addr })
-}
-
-// WithAuth says how callers are authenticated. The only specification that
-// this version knows is "insecure-none": nobody is, and every call is let in.
-func WithAuth(specs ...string) ServerOption {
-	return givenServer("auth", func(c *config) { c.setAuth(specs) })
 }
 
 // WithTags describes the instance by pairs of keys and values; "zone" is one

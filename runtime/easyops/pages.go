@@ -26,6 +26,7 @@ func (s *Server) newPages() (err error) {
 		MetricsFor: s.metricsFor(),
 		Hosts:      s.hosts(),
 		GRPCAddr:   s.elsewhere(),
+		Identity:   s.identityPage,
 	})
 	if err != nil {
 		return err
@@ -76,41 +77,15 @@ func (s *Server) hosts() []string {
 	if s.tls == nil {
 		return names
 	}
+	if s.certs != nil {
+		return append(names, s.certs.DNSNames()...)
+	}
 	for _, cert := range s.tls.Certificates {
 		if leaf := cert.Leaf; leaf != nil {
 			names = append(names, leaf.DNSNames...)
 		}
 	}
 	return names
-}
-
-// operator decides who is operator while nobody can be authenticated.
-func (s *Server) operator() status.Authorizer {
-	switch s.trust {
-	case standalone:
-		return status.LocalOperator()
-	case insecure:
-		return status.NobodyOperator("it runs with -easyops.auth=insecure-none")
-	default:
-		return status.NobodyOperator("it is open to everyone and authenticates nobody")
-	}
-}
-
-func (s *Server) metricsReader() status.Authorizer {
-	if s.cfg.metricsAccess == "everyone" {
-		return status.Anyone
-	}
-	return nil
-}
-
-// metricsFor names the readers of metrics as the help page does.
-func (s *Server) metricsFor() string {
-	switch s.cfg.metricsAccess {
-	case "operators":
-		return "operator"
-	default:
-		return s.cfg.metricsAccess
-	}
 }
 
 // onPort serves what the status API has on the gRPC port.
@@ -159,7 +134,7 @@ func (s *Server) describeService(name string, comments Comments, info grpc.Servi
 		}
 		return status.Rule{
 			Access: m.access.String(), Deadline: status.Seconds(m.timeout),
-			NotEnforced: s.trust != open && m.access.Allow != auth.Everyone,
+			NotEnforced: (s.trust == standalone || s.trust == insecure) && m.access.Allow != auth.Everyone,
 		}
 	}
 	if d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name)); err == nil {

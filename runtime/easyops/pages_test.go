@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/easyops"
 )
 
@@ -181,7 +182,8 @@ func TestNoPasswords(t *testing.T) {
 // step of the stop, and nothing of what callers sent.
 func TestLogOfALife(t *testing.T) {
 	var l logs
-	s := startEcho(t, easyops.WithLogger(l.logger()), easyops.WithTags("zone", "a"))
+	everyone := easyops.WithAccess("echo.v1.EchoService/Echo", auth.Access{Allow: auth.Everyone}) // elsewhere tokens are refused
+	s := startEcho(t, easyops.WithLogger(l.logger()), easyops.WithTags("zone", "a"), everyone)
 	conn := plain(t, s.Server)
 	for range 300 { // some are sampled
 		ask(t, withToken{conn}, "/echo.v1.EchoService/Echo")

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	grpchealth "google.golang.org/grpc/health"
 
+	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/metrics"
 	"github.com/go-easyops/easyops/runtime/port"
 	"github.com/go-easyops/easyops/runtime/registry"
@@ -34,6 +35,13 @@ type Server struct {
 	log     *slog.Logger
 	trust   trust
 	tls     *tls.Config
+	certs   *auth.Certificates // where TLS is that of files
+
+	plaintext bool // tokens come from other machines without TLS
+
+	authenticators []auth.Authenticator // those opened first
+	opened         []auth.Authenticator // by us, who close them
+	sources        []auth.Source        // what identity rests on
 
 	grpc       *grpc.Server
 	grpcHTTP   *grpc.Server // for calls that come by net/http

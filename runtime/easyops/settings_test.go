@@ -22,24 +22,27 @@ var samples = map[string]struct {
 	text      string // what the option gives
 	flag, env string
 }{
-	"addr":             {WithAddr("127.0.0.1:1"), "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"},
-	"advertise":        {WithAdvertise("a:1"), "a:1", "b:2", "c:3"},
-	"registry":         {WithRegistry("local:a"), "local:a", "local:b", "none"},
-	"auth":             {WithAuth("insecure-none"), "insecure-none", "wrong-flag", "wrong-env"},
-	"tls-cert":         {WithTLSFiles("a", "", ""), "a", "b", "c"},
-	"tls-key":          {WithTLSFiles("", "a", ""), "a", "b", "c"},
-	"tls-ca":           {WithTLSFiles("", "", "a"), "a", "b", "system"},
-	"tags":             {WithTags("zone", "a", "rack", ""), "zone=a,rack=", "zone=b", "zone=c"},
-	"owner":            {WithOwner("ann"), "ann", "bob", "cid"},
-	"status-addr":      {WithStatusAddr("127.0.0.1:1"), "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"},
-	"metrics":          {WithMetricsAccess("everyone"), "everyone", "authenticated", "operators"},
-	"drain-delay":      {WithDrainDelay(time.Second), "1s", "2s", "3s"},
-	"stream-grace":     {WithStreamGrace(time.Minute), "1m", "2m", "3m"},
-	"shutdown-timeout": {WithShutdownTimeout(time.Hour), "1h", "2h", "3h"},
-	"heap-dump":        {WithHeapDump(), "true", "false", "true"},
-	"message-sizes":    {WithMessageSizes(), "true", "false", "true"},
-	"mixed-http2":      {WithMixedHTTP2(), "true", "false", "true"},
-	"log-level":        {WithLogLevel(slog.LevelDebug), "debug", "warn", "error"},
+	"addr":               {WithAddr("127.0.0.1:1"), "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"},
+	"advertise":          {WithAdvertise("a:1"), "a:1", "b:2", "c:3"},
+	"registry":           {WithRegistry("local:a"), "local:a", "local:b", "none"},
+	"auth":               {WithAuth("insecure-none"), "insecure-none", "mtls,jwks:file", ","},
+	"tls-cert":           {WithTLSFiles("a", "", ""), "a", "b", "c"},
+	"tls-key":            {WithTLSFiles("", "a", ""), "a", "b", "c"},
+	"tls-ca":             {WithTLSFiles("", "", "a"), "a", "b", "system"},
+	"service-token":      {WithServiceToken("a"), "a", "b", "c"},
+	"tags":               {WithTags("zone", "a", "rack", ""), "zone=a,rack=", "zone=b", "zone=c"},
+	"owner":              {WithOwner("ann"), "ann", "bob", "cid"},
+	"operators":          {WithOperators("group:sre", "user:ann"), "group:sre,user:ann", "service:a", "wrong-env"},
+	"status-addr":        {WithStatusAddr("127.0.0.1:1"), "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"},
+	"metrics":            {WithMetricsAccess("everyone"), "everyone", "authenticated", "operators"},
+	"drain-delay":        {WithDrainDelay(time.Second), "1s", "2s", "3s"},
+	"stream-grace":       {WithStreamGrace(time.Minute), "1m", "2m", "3m"},
+	"shutdown-timeout":   {WithShutdownTimeout(time.Hour), "1h", "2h", "3h"},
+	"insecure-plaintext": {WithInsecurePlaintext(), "true", "false", "true"},
+	"heap-dump":          {WithHeapDump(), "true", "false", "true"},
+	"message-sizes":      {WithMessageSizes(), "true", "false", "true"},
+	"mixed-http2":        {WithMixedHTTP2(), "true", "false", "true"},
+	"log-level":          {WithLogLevel(slog.LevelDebug), "debug", "warn", "error"},
 }
 
 // TestPrecedence: option over flag over environment over default, for every
@@ -153,10 +156,10 @@ func TestSettingsAreDocumented(t *testing.T) {
 // environment variable and value.
 func TestWrongSettings(t *testing.T) {
 	wrong := map[string]string{
-		"auth": "jwks", "tags": "zone", "metrics": "all", "drain-delay": "soon", "stream-grace": "-1s",
+		"auth": "mtls,", "operators": "alice", "tags": "zone", "metrics": "all", "drain-delay": "soon", "stream-grace": "-1s",
 		"shutdown-timeout": "25", "log-level": "loud",
 	}
-	laterOn := []string{"addr", "advertise", "registry", "tls-cert", "tls-key", "tls-ca", "owner", "status-addr"}
+	laterOn := []string{"addr", "advertise", "registry", "tls-cert", "tls-key", "tls-ca", "service-token", "owner", "status-addr"}
 	fs := newFlags(t)
 	for i, s := range settings {
 		if s.isBool {
@@ -203,12 +206,12 @@ func anyLine(lines []string, texts ...string) bool {
 // TestWrongOptions: options are checked like flags, and named.
 func TestWrongOptions(t *testing.T) {
 	err := serverConfig([]ServerOption{
-		WithFlags(nil), WithAuth("mtls"), WithTags("zone"), WithMetricsAccess("all"), WithDrainDelay(-1),
+		WithFlags(nil), WithAuth(""), WithOperators("group:"), WithAuthenticator(nil), WithTags("zone"), WithMetricsAccess("all"), WithDrainDelay(-1),
 		WithStreamGrace(-1), WithShutdownTimeout(-1), WithHTTP("/x", nil, auth.Access{}, auth.Access{}),
 	}).err()
 	lines := strings.Split(fmt.Sprint(err), "\n")
 	for _, option := range []string{
-		`WithAuth("mtls")`, "WithTags", `WithMetricsAccess("all")`, "WithDrainDelay(-1ns)",
+		`WithAuth("")`, `WithOperators("group:")`, "WithAuthenticator", "WithTags", `WithMetricsAccess("all")`, "WithDrainDelay(-1ns)",
 		"WithStreamGrace(-1ns)", "WithShutdownTimeout(-1ns)", `WithHTTP("/x")`,
 	} {
 		if !anyLine(lines, option) {

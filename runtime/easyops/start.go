@@ -58,6 +58,7 @@ func (s *Server) abandon() {
 	if s.registry != nil {
 		_ = s.registry.Close() // nothing was listed
 	}
+	_ = s.closeAuthenticators()
 	close(s.done)
 }
 
@@ -219,6 +220,9 @@ func (s *Server) serve() {
 			s.resets.forget(now)
 		})
 	})
+	if len(s.sources) > 0 {
+		s.callbacks.start(s.refreshSources, "refresh of what identity rests on")
+	}
 	s.announce()
 	s.beginHealth()
 	s.callbacks.start(s.callOnReady, "WithOnReady")

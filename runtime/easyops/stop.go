@@ -187,6 +187,7 @@ func (s *Server) finish(ctx, drain context.Context, reserve time.Duration) error
 	if s.registry != nil {
 		errs = append(errs, s.registry.Close())
 	}
+	errs = append(errs, s.closeAuthenticators())
 	s.background.Wait()
 	s.awaitCallbacks()
 	s.metrics.Close()

@@ -4,12 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
-	"github.com/go-easyops/easyops/runtime/auth"
 )
 
 // trust says how far callers are believed.
@@ -24,39 +18,21 @@ const (
 	// open: anyone can connect and nobody can be authenticated, so only what
 	// is for EVERYONE answers. Nobody is operator.
 	open
+	// authenticated: authenticators say who calls, and access rules decide.
+	authenticated
 )
-
-func (c *config) parseAuth(s string) error {
-	for spec := range strings.SplitSeq(s, ",") {
-		if spec != "insecure-none" {
-			return fmt.Errorf("%q is not known to this version, which cannot verify identities yet: insecure-none lets everyone in", spec)
-		}
-	}
-	c.trust = insecure
-	return nil
-}
-
-func (c *config) setAuth(specs []string) {
-	if len(specs) > 0 {
-		c.try("WithAuth", strings.Join(specs, ","), c.parseAuth)
-	}
-}
-
-// admit decides whether a caller may go on, before a byte of its request is
-// decoded. It is the one place where identity meets the access rule.
-func (t trust) admit(access auth.Access) error {
-	if t == open && access.Allow != auth.Everyone {
-		return errUnauthenticated
-	}
-	return nil
-}
-
-var errUnauthenticated = status.Error(codes.Unauthenticated, "this call needs an identity, and this server cannot verify one")
 
 // errExposed tells how an address off the machine can be served.
 func errExposed(addr string) error {
 	return fmt.Errorf("%s can be reached from other machines, and callers are not authenticated: "+
 		"listen on 127.0.0.1, or say how to authenticate them by -easyops.auth (EASYOPS_AUTH, WithAuth); insecure-none lets everyone in", addr)
+}
+
+// errPlaintext tells how tokens can travel to an address off the machine.
+func errPlaintext(addr string) error {
+	return fmt.Errorf("%s can be reached from other machines, and tokens would travel there in plain text: "+
+		"set -easyops.tls-cert and -easyops.tls-key (EASYOPS_TLS_CERT, EASYOPS_TLS_KEY, WithTLSFiles), or listen on 127.0.0.1; "+
+		"where something else encrypts the way, such as a service mesh, set -easyops.insecure-plaintext (EASYOPS_INSECURE_PLAINTEXT, WithInsecurePlaintext)", addr)
 }
 
 // onThisMachine tells whether only this machine can connect to a host:port.

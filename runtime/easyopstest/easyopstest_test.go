@@ -36,7 +36,7 @@ func services(name string) []easyops.Service {
 
 func call(t *testing.T, s *easyopstest.Server) string {
 	t.Helper()
-	client, conn, err := echov1.DialEchoService(s.Client())
+	client, conn, err := echov1.DialEchoService(s.Client(), easyopstest.AsUser("alice"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +169,7 @@ func TestFails(t *testing.T) {
 // TestServer shows the whole use in a test of one's own.
 func TestServer(t *testing.T) {
 	s := easyopstest.Start(t, services(""))
-	client, conn, err := echov1.DialEchoService(s.Client())
+	client, conn, err := echov1.DialEchoService(s.Client(), easyopstest.AsUser("alice", "staff"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,9 +103,18 @@ func (s *Set) Other() *Method { return s.other }
 func (s *Set) Panic(where string) { s.panics.WithLabelValues(where).Inc() }
 
 // GaugeFunc adds a gauge whose value f gives at each scrape. f must not block
-// and may be called concurrently.
-func (s *Set) GaugeFunc(name, help string, f func() float64) error {
-	return s.register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+// and may be called concurrently. Labels are pairs of names and values; gauges of
+// the same name differ in values.
+func (s *Set) GaugeFunc(name, help string, f func() float64, labels ...string) error {
+	return s.register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: pairs(labels)}, f))
+}
+
+func pairs(labels []string) prometheus.Labels {
+	all := prometheus.Labels{}
+	for i := 0; i+1 < len(labels); i += 2 {
+		all[labels[i]] = labels[i+1]
+	}
+	return all
 }
 
 // CounterFunc adds a counter whose value f gives at each scrape. f must never

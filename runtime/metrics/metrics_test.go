@@ -196,3 +196,30 @@ func BenchmarkCall(b *testing.B) {
 		m.Done(codes.OK, 350*time.Microsecond)
 	}
 }
+
+// Gauges of one name differ in their labels.
+func TestGaugesWithLabels(t *testing.T) {
+	s := newSet(t, nil)
+	one := func() float64 { return 1 }
+	for _, value := range []string{"a", "b"} {
+		if err := s.GaugeFunc("test_failing", "Whether it fails.", one, "source", value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.GaugeFunc("test_failing", "Whether it fails.", one, "source", "a"); err == nil {
+		t.Error("the same gauge twice")
+	}
+	families, err := s.Registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, f := range families {
+		if f.GetName() == "test_failing" {
+			n = len(f.Metric)
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d gauges, want 2", n)
+	}
+}

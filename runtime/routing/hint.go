@@ -6,12 +6,18 @@ import "strings"
 // a part of their text. The texts are those of grpc-go and crypto/tls, which
 // have no values for them.
 var hints = []struct{ part, cure string }{
+	{"remote error: tls: unknown certificate authority", refused},
+	{"remote error: tls: bad certificate", refused},
+	{"remote error: tls: expired certificate", refused},
+	{"remote error: tls: certificate required", "the server takes only clients with a certificate: set -easyops.tls-cert and -easyops.tls-key"},
 	{"error reading server preface", "the server may expect TLS: set -easyops.tls-ca"},
 	{"first record does not look like a TLS handshake", "the server speaks plaintext: give it -easyops.tls-cert and -easyops.tls-key, or leave out -easyops.tls-ca here"},
 	{"certificate is valid for", "a server that is found through the registry proves that it may serve a service by a certificate with the service's full name as a DNS name"},
 	{"certificate is not valid for any names", "a server that is found through the registry proves that it may serve a service by a certificate with the service's full name as a DNS name"},
 	{"certificate signed by unknown authority", "name the authority of its certificate by -easyops.tls-ca"},
 }
+
+const refused = "the server refuses our certificate, -easyops.tls-cert: it must be one for clients that is valid now, by an authority of the server's -easyops.tls-ca"
 
 // hint returns what to do about an error, or nothing.
 func hint(err error) string {

@@ -27,6 +27,7 @@ var errNoAnswer = errors.New("no answer yet")
 // kept.
 type finder struct {
 	config   Config
+	marker   *marker
 	retryNow func() // connects without waiting for the backoff
 
 	mu      sync.Mutex
@@ -112,7 +113,7 @@ func (w *watch) push(instances []registry.Instance, note string) {
 	for _, i := range instances {
 		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: i.Addr}}})
 	}
-	_ = w.cc.UpdateState(state)
+	_ = w.finder.marker.update(w.cc, state)
 }
 
 // learn notes which instances are fit for calls. Where there are none, the

@@ -83,6 +83,7 @@ type Conn struct {
 	cc     *grpc.ClientConn
 	policy *policyConfig
 	finder *finder // nil where there is a target
+	marker *marker
 }
 
 // Dial returns a connection to the service. It connects with the first call,
@@ -96,7 +97,7 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
-	c := &Conn{policy: &policyConfig{Service: config.Service, Source: config.source(), MaxWait: config.MaxWait}}
+	c := &Conn{policy: &policyConfig{Service: config.Service, Source: config.source(), MaxWait: config.MaxWait}, marker: &marker{}}
 	opts = append(defaults(), opts...)
 	opts = append(opts,
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
@@ -106,10 +107,10 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 	target := scheme + ":///" + config.Service
 	if config.Target != "" {
 		var more []grpc.DialOption
-		target, more = steady(config.Target)
+		target, more = steady(config.Target, c.marker)
 		opts = append(opts, more...)
 	} else {
-		c.finder = &finder{config: config}
+		c.finder = &finder{config: config, marker: c.marker}
 		// Instances are where the registry says, not behind the user's proxy.
 		opts = append(opts, grpc.WithResolvers(c.finder), grpc.WithNoProxy())
 	}
@@ -151,6 +152,11 @@ func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 
 // Close ends all calls and connections.
 func (c *Conn) Close() error { return c.cc.Close() }
+
+// Renew makes new connections in the place of those that are open, which end
+// with the calls that go over them. It is for who has a new certificate to show.
+// Connections by way of an HTTP proxy stay.
+func (c *Conn) Renew() { c.marker.renew() }
 
 // State returns the state of the connection as a whole: READY when there is an
 // instance that can be reached.

@@ -24,7 +24,7 @@ func annotated(note string) resolver.State {
 //
 // Targets of other schemes, such as those of a resolver that the caller's
 // options bring, stay as they are.
-func steady(target string) (string, []grpc.DialOption) {
+func steady(target string, m *marker) (string, []grpc.DialOption) {
 	u, err := url.Parse(target)
 	if err != nil || resolver.Get(u.Scheme) == nil {
 		if strings.Contains(target, "://") {
@@ -36,16 +36,25 @@ func steady(target string) (string, []grpc.DialOption) {
 	if _, ok := b.(resolver.AuthorityOverrider); ok || b == nil {
 		return target, nil // a socket's path, which cannot fail
 	}
-	return target, []grpc.DialOption{grpc.WithResolvers(steadyBuilder{b})}
+	return target, []grpc.DialOption{grpc.WithResolvers(steadyBuilder{b, m})}
 }
 
-type steadyBuilder struct{ resolver.Builder }
+type steadyBuilder struct {
+	resolver.Builder
+	marker *marker
+}
 
 func (b steadyBuilder) Build(t resolver.Target, cc resolver.ClientConn, opts resolver.BuildOptions) (resolver.Resolver, error) {
-	return b.Builder.Build(t, steadyConn{cc}, opts)
+	return b.Builder.Build(t, steadyConn{cc, b.marker}, opts)
 }
 
-type steadyConn struct{ resolver.ClientConn }
+type steadyConn struct {
+	resolver.ClientConn
+	marker *marker
+}
+
+// UpdateState hands on what was found.
+func (c steadyConn) UpdateState(s resolver.State) error { return c.marker.update(c.ClientConn, s) }
 
 // ReportError keeps what is known and says why there is nothing new.
 func (c steadyConn) ReportError(err error) { _ = c.UpdateState(annotated(err.Error())) }

@@ -56,7 +56,7 @@ func TestSteady(t *testing.T) {
 		"localhost:4100":  "dns:///localhost:4100",
 		"[::1]:1":         "dns:///[::1]:1",
 	} {
-		if got, _ := steady(target); got != want {
+		if got, _ := steady(target, &marker{}); got != want {
 			t.Errorf("%s became %s, want %s", target, got, want)
 		}
 	}

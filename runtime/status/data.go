@@ -11,6 +11,23 @@ type (
 		State    string        `json:"state,omitempty"` // as in HealthData
 		Pages    []PageData    `json:"pages"`
 		Services []ServiceData `json:"services"`
+		Identity *IdentityData `json:"identity,omitempty"`
+	}
+	// IdentityData is how callers are authenticated, in [HelpData].
+	IdentityData struct {
+		Callers   string       `json:"callers"`
+		Operators string       `json:"operators"`
+		Sources   []SourceData `json:"sources"`
+	}
+	// SourceData is something that identity rests on, such as a file of keys,
+	// in [IdentityData].
+	SourceData struct {
+		Name    string     `json:"name"`
+		Where   string     `json:"where"` // files or a URL
+		What    string     `json:"what"`  // is in force
+		Since   *time.Time `json:"since,omitempty"`
+		Expires *time.Time `json:"expires,omitempty"`
+		Error   string     `json:"error,omitempty"` // why what is there now is not in force
 	}
 	// PageData is a page in [HelpData].
 	PageData struct {

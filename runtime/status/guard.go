@@ -119,10 +119,10 @@ func (p *Pages) checkAccess(_ http.ResponseWriter, r *Request, pg *Page) error {
 		return forbidden("this page has no access level")
 	}
 	who, err := decide(r.Request)
+	r.Who = who // of whom it refuses too, for the log
 	if err != nil {
 		return asError(err, http.StatusForbidden)
 	}
-	r.Who = who
 	return nil
 }
 

@@ -29,6 +29,9 @@ func (p *Pages) helpView(r *Request) View {
 	if len(services) > 0 {
 		v.Body = append(v.Body, p.servicesSection(r, services))
 	}
+	if p.cfg.Identity != nil {
+		v.Body = append(v.Body, p.cfg.Identity().section())
+	}
 	for _, group := range groups(pages) {
 		v.Body = append(v.Body, Section{ID: slug(group), Title: group, Body: []Block{p.groupTable(pages, group)}})
 	}
@@ -38,6 +41,9 @@ func (p *Pages) helpView(r *Request) View {
 
 func (p *Pages) helpData(r *Request, pages []*Page, services []Service) HelpData {
 	d := HelpData{Name: p.cfg.Name, State: p.state(r.Request), Pages: []PageData{}, Services: []ServiceData{}}
+	if p.cfg.Identity != nil {
+		d.Identity = p.cfg.Identity().data()
+	}
 	for _, pg := range pages {
 		if !pg.Hidden {
 			d.Pages = append(d.Pages, PageData{pg.Path, pg.verbs(), pg.Group, pg.Title, pg.Help, pg.Access.String()})

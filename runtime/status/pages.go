@@ -49,6 +49,9 @@ type Config struct {
 	// GRPCAddr is where example commands send their calls, where that is
 	// another address than that of the pages.
 	GRPCAddr string
+	// Identity says how callers are authenticated, for the help page. Nil
+	// leaves that out. It may be called concurrently.
+	Identity func() Identity
 }
 
 // Pages is the status API of one server. Its methods may be called

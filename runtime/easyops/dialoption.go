@@ -1,0 +1,56 @@
+package easyops
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/go-easyops/easyops/runtime/auth"
+)
+
+// dialing are the settings that only options of clients set.
+type dialing struct {
+	serverID    string
+	userTokens  auth.TokenSource // of calls that have no user's token otherwise
+	forwardUser bool
+}
+
+// DialServerID names whom the server's certificate must be of, where that is not
+// the service itself: a whole SPIFFE ID or a DNS name.
+func DialServerID(id string) DialOption {
+	return dialOption(func(c *config) {
+		c.serverID = id
+		if !validServerID(id) {
+			c.fault(fmt.Errorf("DialServerID(%q): name a SPIFFE ID, such as spiffe://example.org/echo, or a DNS name", id))
+		}
+	})
+}
+
+func validServerID(id string) bool {
+	if !strings.Contains(id, "://") {
+		return id != "" && !strings.ContainsAny(id, " /:@")
+	}
+	u, err := url.Parse(id)
+	return err == nil && u.Scheme == "spiffe" && u.Host != "" && len(u.Path) > 1
+}
+
+// DialUserToken gives calls the token of a user, for edges and tools that have
+// one themselves. A token in the context of a call comes before it: one named by
+// [auth.WithUserToken], or that of the incoming call where it may be carried on.
+// The source is called for each call; where it returns "", the call has no user,
+// and where it fails, the call does.
+func DialUserToken(source auth.TokenSource) DialOption {
+	return dialOption(func(c *config) {
+		if c.present("DialUserToken", source != nil) {
+			c.userTokens = source
+		}
+	})
+}
+
+// DialForwardUser carries the user of incoming calls on to the server that
+// [DialTarget] names. Without it only services that are found through the
+// registry learn of the user, because a token in the hands of a server can be
+// used by it.
+func DialForwardUser() DialOption {
+	return dialOption(func(c *config) { c.forwardUser = true })
+}
