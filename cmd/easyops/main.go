@@ -4,130 +4,141 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"strings"
+
+	"github.com/spf13/cobra"
 )
 
 func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// command is one of the words that can follow "easyops".
-type command struct {
-	name    string
-	args    string // as in usage lines
-	summary string // one line
-	help    string // paragraphs, may be empty
-	flags   func(*flag.FlagSet)
-	run     func(streams, []string) error
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
 }
 
-// streams are where a command reads and writes.
-type streams struct {
-	in       io.Reader
-	out, err io.Writer
-}
+func (e exitError) Error() string { return e.err.Error() }
+func (e exitError) Unwrap() error { return e.err }
 
-// usageError is a wrong command line, as opposed to a command that fails.
-type usageError struct{ text string }
-
-func (e usageError) Error() string { return e.text }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
-
-func commands() []command {
-	return []command{protoCommand(), versionCommand()}
+// usagef is a wrong command line, as opposed to a command that fails.
+func usagef(format string, args ...any) error {
+	return exitError{2, fmt.Errorf(format, args...)}
 }
 
 // run executes a command line. It returns the exit code: 1 where the command
 // failed, 2 where the command line is wrong.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	err := dispatch(args, streams{stdin, stdout, stderr})
+	root := rootCommand(stdin, stdout, stderr)
+	root.SetArgs(familiar(args))
+	err := root.Execute()
 	if err == nil {
 		return 0
 	}
 	fmt.Fprintf(stderr, "easyops: %v\n", err)
-	if _, wrong := errors.AsType[usageError](err); wrong {
-		return 2
+	if e, ok := errors.AsType[exitError](err); ok {
+		return e.code
 	}
 	return 1
 }
 
-func dispatch(args []string, s streams) error {
+// familiar turns what other programs take in the first place into what this one
+// takes.
+func familiar(args []string) []string {
 	if len(args) == 0 {
-		return list(s.out)
+		return []string{} // nil would stand for os.Args
 	}
-	name, rest := args[0], args[1:]
-	switch name {
-	case "-h", "-help", "--help", "help":
-		if len(rest) == 0 {
-			return list(s.out)
-		}
-		name, rest = rest[0], []string{"-h"}
+	switch args[0] {
+	case "-help":
+		return append([]string{"--help"}, args[1:]...)
 	case "-version", "--version":
-		name = "version"
+		return append([]string{"version"}, args[1:]...)
 	}
-	for _, c := range commands() {
-		if c.name == name {
-			return c.execute(s, rest)
-		}
-	}
-	return usagef("there is no command %q: run easyops help for those there are", name)
+	return args
 }
 
-// execute parses the flags, which may stand before and after the arguments.
-func (c command) execute(s streams, args []string) error {
-	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	if c.flags != nil {
-		c.flags(fs)
+// rootCommand returns the command that all others are under. Nothing of it is
+// shared with another call.
+func rootCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	root := group("easyops", "easyops helps to build and operate services.", "",
+		accessCommand(),
+		group("ca", "A small certificate authority for services.", caHelp, caNewCommand(), caIssueCommand()),
+		group("keys", "Keys that sign tokens.", keysHelp, keysNewCommand(), keysRotateCommand()),
+		protoCommand(),
+		tokenCommand(),
+		versionCommand(),
+	)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { help(c.OutOrStdout(), c) })
+	root.SetHelpCommand(helpCommand())
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		onlyHolds(completion)
+		completion.Use = "completion SHELL"
+		completion.Short = "Print what makes bash, fish, powershell or zsh complete command lines."
 	}
-	var plain []string
-	for {
-		err := fs.Parse(args)
-		if errors.Is(err, flag.ErrHelp) {
-			return c.usage(s.out, fs)
+	finish(root)
+	return root
+}
+
+// group is a command that only holds others.
+func group(name, summary, long string, commands ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: name + " COMMAND", Short: summary, Long: long}
+	c.AddCommand(commands...)
+	onlyHolds(c)
+	return c
+}
+
+// onlyHolds makes a command explain itself, and those it holds.
+func onlyHolds(c *cobra.Command) {
+	c.SuggestionsMinimumDistance = 2
+	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return noCommand(c, args[0])
 		}
-		if err != nil {
-			return usagef("%s: %v: run easyops help %s", c.name, err, c.name)
-		}
-		rest := fs.Args()
-		if len(rest) == 0 {
-			return c.run(s, plain)
-		}
-		if len(args) > len(rest) && args[len(args)-len(rest)-1] == "--" {
-			return c.run(s, append(plain, rest...))
-		}
-		plain, args = append(plain, rest[0]), rest[1:]
+		return nil
 	}
 }
 
-func (c command) usage(w io.Writer, fs *flag.FlagSet) error {
-	fmt.Fprintf(w, "%s\n\nUsage: %s\n", c.summary, c.line())
-	if c.help != "" {
-		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(c.help))
+// finish makes all commands alike: flags keep their order, and wrong arguments
+// are usage errors.
+func finish(c *cobra.Command) {
+	c.DisableFlagsInUseLine = true
+	c.Flags().SortFlags = false
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if err := check(c, args); err != nil {
+				return usagef("%w", err)
+			}
+			return nil
+		}
 	}
-	if c.flags != nil {
-		fmt.Fprintln(w, "\nFlags:")
-		fs.SetOutput(w)
-		fs.PrintDefaults()
+	for _, sub := range c.Commands() {
+		finish(sub)
+	}
+}
+
+// oneArgument wants exactly one, and shows how it is meant where there is none.
+func oneArgument(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%s: name one %s, as in: %s", words(c), what, firstExample(c))
+		}
+		return nil
+	}
+}
+
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%s takes no arguments, and got %q", words(c), args[0])
 	}
 	return nil
-}
-
-func (c command) line() string {
-	return strings.TrimSpace("easyops " + c.name + " " + c.args)
-}
-
-// list prints what there is.
-func list(w io.Writer) error {
-	fmt.Fprint(w, "easyops helps to build and operate services.\n\nUsage: easyops COMMAND\n\nCommands:\n")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-16s %s\n", strings.TrimSpace(c.name+" "+c.args), c.summary)
-	}
-	_, err := fmt.Fprintln(w, "\nRun easyops help COMMAND for more on one of them.")
-	return err
 }

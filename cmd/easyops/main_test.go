@@ -2,18 +2,26 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	easyopsv1 "github.com/go-easyops/easyops/proto/easyops/v1"
 )
 
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
 // call runs a command line and returns what it gave.
-func call(args ...string) (code int, stdout, stderr string) {
+func call(args ...string) (code int, stdout, stderr string) { return callWith("", args...) }
+
+// callWith does it with a standard input.
+func callWith(stdin string, args ...string) (code int, stdout, stderr string) {
 	var out, err bytes.Buffer
-	code = run(args, strings.NewReader(""), &out, &err)
+	code = run(args, strings.NewReader(stdin), &out, &err)
 	return code, out.String(), err.String()
 }
 
@@ -36,6 +44,21 @@ func TestRun(t *testing.T) {
 		{"proto", 2, "", "name one directory"},
 		{"proto a b", 2, "", "name one directory"},
 		{"proto -x a", 2, "", "-x: run easyops help proto"},
+		{"-help", 0, "token --user|--service ID", ""},
+		{"-version", 0, "easyops ", ""},
+		{"help help", 0, "easyops help [COMMAND]", ""},
+		{"help ca", 0, "ca issue --id NAME DIR", ""},
+		{"help ca issue", 0, "for -easyops.tls-cert", ""},
+		{"help keys new", 0, "OpenID Connect", ""},
+		{"ca", 0, "SPIRE", ""},
+		{"keys -h", 0, "keys rotate", ""},
+		{"completion", 0, "zsh", ""},
+		{"completion tcsh", 2, "", ""},
+		{"completion bash x", 2, "", ""},
+		{"tken", 2, "", "did you mean token?"},
+		{"ca isue", 2, "", "did you mean issue?"},
+		{"help ca isue", 2, "", `no command "ca isue"`},
+		{"access --against", 2, "", "needs an argument"},
 	}
 	for _, test := range tests {
 		t.Run(test.args, func(t *testing.T) {
@@ -47,6 +70,81 @@ func TestRun(t *testing.T) {
 				t.Errorf("code %d goes with stdout %q, stderr %q", code, stdout, stderr)
 			}
 		})
+	}
+}
+
+// TestHelp looks at the help of each command: what it is for, and examples that
+// it takes itself.
+func TestHelp(t *testing.T) {
+	for _, c := range leaves(rootCommand(nil, io.Discard, io.Discard)) {
+		if c.Name() == "help" || c.Name() == "completion" || c.Name() == "version" {
+			continue
+		}
+		name := words(c)
+		t.Run(name, func(t *testing.T) {
+			text := mustCall(t, append([]string{"help"}, strings.Fields(name)...)...)
+			short := mustCall(t, append(strings.Fields(name), "--help")...)
+			if text != short {
+				t.Errorf("help and --help differ:\n%s\n%s", text, short)
+			}
+			for _, part := range []string{c.Short, "Usage: easyops " + name, "Examples:\n  ", "Flags:\n  ", "--help"} {
+				if !strings.Contains(text, part) {
+					t.Errorf("%q is missing in\n%s", part, text)
+				}
+			}
+			for line := range strings.Lines(text) {
+				if len(strings.TrimRight(line, "\n")) > helpWidth {
+					t.Errorf("%q is longer than %d", line, helpWidth)
+				}
+			}
+			checkExamples(t, c.Example)
+		})
+	}
+}
+
+// checkExamples parses the command lines of examples.
+func checkExamples(t *testing.T, examples string) {
+	t.Helper()
+	for line := range strings.Lines(examples) {
+		at := strings.Index(line, "easyops ")
+		line, _, _ = strings.Cut(line[at:], ")") // of $( )
+		line, _, _ = strings.Cut(line, " > ")
+		c, rest, err := rootCommand(nil, io.Discard, io.Discard).Find(strings.Fields(line)[1:])
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if err := c.ParseFlags(rest); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		if c.Args == nil {
+			continue
+		}
+		if err := c.Args(c, c.Flags().Args()); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	for _, shell := range []string{"bash", "fish", "powershell", "zsh"} {
+		if script := mustCall(t, "completion", shell); !strings.Contains(script, "__complete") {
+			t.Errorf("%s: %q", shell, script)
+		}
+	}
+	for line, want := range map[string]string{
+		"":                 "token\tMake a token",
+		"ca ":              "issue\tIssue",
+		"help ":            "keys\tKeys",
+		"help ca ":         "new\tMake",
+		"access --format ": "json\n",
+		"access ":          "proto\n:8",
+		"keys new ":        ":16",
+		"keys new a ":      ":4",
+		"token --us":       "--user\t",
+	} {
+		if got := mustCall(t, append([]string{"__complete"}, strings.Split(line, " ")...)...); !strings.Contains(got, want) {
+			t.Errorf("%q: got %q, want %q", line, got, want)
+		}
 	}
 }
 

@@ -5,17 +5,17 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/spf13/cobra"
 )
 
-func versionCommand() command {
-	return command{
-		name:    "version",
-		summary: "Print the version of this program.",
-		run: func(s streams, args []string) error {
-			if len(args) > 0 {
-				return usagef("version takes no arguments")
-			}
-			_, err := fmt.Fprintf(s.out, "easyops %s, %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of this program.",
+		Args:  noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(c.OutOrStdout(), "easyops %s, %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
