@@ -27,7 +27,7 @@ func measureAllocations(s settings, r *report) error {
 	runs := max(2, s.pairs/2)
 	progress("allocations: %d runs", runs)
 	for range runs {
-		out, err := exec.Command(program, "-test.run=^$", "-test.bench=.", "-test.benchmem", "-test.benchtime="+(s.slice).String()).CombinedOutput()
+		out, err := exec.Command(program, "-test.run=^$", "-test.bench=.", "-test.benchmem", "-test.benchtime="+s.slice.String()).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("the benchmarks: %w: %s", err, out)
 		}

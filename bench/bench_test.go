@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -15,14 +16,18 @@ import (
 	"github.com/go-easyops/easyops/runtime/easyops"
 )
 
-// inMemory are the servers of the benchmarks, each over a listener in memory.
+// inMemory are the servers of the benchmarks, each over a listener in memory,
+// and whether they are called with a token.
 var inMemory = []struct {
 	name  string
-	serve func(testing.TB, net.Listener)
+	serve func(t testing.TB, lis net.Listener, auth string)
+	token bool
 }{
-	{bare, func(t testing.TB, lis net.Listener) { serveBare(t, lis) }},
-	{tuned, func(t testing.TB, lis net.Listener) { serveBare(t, lis, transportOptions()...) }},
-	{ours, serveOurs},
+	{bare, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis) }, false},
+	{tuned, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis, transportOptions()...) }, false},
+	{ours, func(t testing.TB, lis net.Listener, _ string) { serveOurs(t, lis) }, false},
+	{nobody, func(t testing.TB, lis net.Listener, _ string) { serveOurs(t, lis, nobody) }, true},
+	{identity, func(t testing.TB, lis net.Listener, auth string) { serveOurs(t, lis, auth) }, true},
 }
 
 func serveBare(t testing.TB, lis net.Listener, opts ...grpc.ServerOption) {
@@ -35,8 +40,8 @@ func serveBare(t testing.TB, lis net.Listener, opts ...grpc.ServerOption) {
 	})
 }
 
-func serveOurs(t testing.TB, lis net.Listener) {
-	s, err := echov1.StartEchoServiceServer(echo{}, easyops.WithFlags(nil), easyops.WithListener(lis), easyops.WithRegistry("none"),
+func serveOurs(t testing.TB, lis net.Listener, auth ...string) {
+	s, err := echov1.StartEchoServiceServer(echo{}, easyops.WithFlags(nil), easyops.WithListener(lis), easyops.WithRegistry("none"), easyops.WithAuth(auth...),
 		easyops.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))) //nolint:sloglint // writing the lines is part of the cost
 	if err != nil {
 		t.Fatal(err)
@@ -48,10 +53,8 @@ func serveOurs(t testing.TB, lis net.Listener) {
 	})
 }
 
-func clientInMemory(t testing.TB, serve func(testing.TB, net.Listener)) echov1.EchoServiceClient {
+func clientInMemory(t testing.TB, lis *bufconn.Listener) echov1.EchoServiceClient {
 	t.Helper()
-	lis := bufconn.Listen(64 << 10)
-	serve(t, lis)
 	conn, err := grpc.NewClient("passthrough:///"+serverName, grpc.WithTransportCredentials(plaintext.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return lis.DialContext(ctx) }))
 	if err != nil {
@@ -63,9 +66,18 @@ func clientInMemory(t testing.TB, serve func(testing.TB, net.Listener)) echov1.E
 
 // benchmark measures calls, and what client and server together allocate.
 func benchmark(b *testing.B, stream bool) {
+	spec, token, err := writeKeys(filepath.Join(b.TempDir(), "keys.json"))
+	if err != nil {
+		b.Fatal(err)
+	}
 	for _, s := range inMemory {
 		b.Run(s.name, func(b *testing.B) {
-			call := callOf(clientInMemory(b, s.serve), stream)
+			lis, ctx := bufconn.Listen(64<<10), context.Background()
+			if s.token {
+				ctx = presenting(token)
+			}
+			s.serve(b, lis, spec)
+			call := callOf(ctx, clientInMemory(b, lis), stream)
 			if err := call(); err != nil {
 				b.Fatal(err)
 			}

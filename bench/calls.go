@@ -9,16 +9,10 @@ import (
 	"time"
 )
 
-// contenders are in the order of their turns: those that are compared closest
-// are neighbours.
-var contenders = []string{tuned, ours, bare, bareAgain, serveHTTP}
-
-var workloads = []workload{{false, 1}, {false, 16}, {false, 128}, {true, 16}}
-
 // cell is what was measured of one workload.
 type cell struct {
 	Workload string
-	TLS      bool
+	Security string
 	Figures  map[string]*figures // by variant; the same index is the same turn
 }
 
@@ -27,22 +21,28 @@ type figures struct {
 	CPU, RPS, P50, P99, RSS []float64 // µs a call, calls a second, µs, µs, MiB
 }
 
-func measureCalls(s settings, r *report) error {
-	cert := filepath.Join(s.dir, "cert.pem")
-	if err := writeCert(cert); err != nil {
-		return err
-	}
-	for _, cert := range []string{"", cert} {
-		if err := measureSecurity(s, r, cert); err != nil {
+// callsOf returns the part that measures the calls of groups.
+func callsOf(groups func(dir string) ([]group, error), into func(*report) *[]*cell) func(settings, *report) error {
+	return func(s settings, r *report) error {
+		list, err := groups(s.dir)
+		if err != nil {
 			return err
 		}
+		for _, g := range list {
+			cells, err := g.measureWorkloads(s)
+			if err != nil {
+				return err
+			}
+			*into(r) = append(*into(r), cells...)
+		}
+		return nil
 	}
-	return nil
 }
 
-// rig is all servers and the load generator.
+// rig is all servers of a group and the load generator.
 type rig struct {
 	settings
+	group
 	servers  map[string]*child
 	addrs    map[string]string
 	load     *child
@@ -54,65 +54,55 @@ const (
 	turnsPerProcess = 16 // then all are started anew: some processes are luckier than others
 )
 
-// measureSecurity measures all workloads over TLS, or without where there is no
-// certificate.
-func measureSecurity(s settings, r *report, cert string) error {
-	var cells []*cell
-	for _, w := range workloads {
-		cells = append(cells, newCell(w, cert != ""))
+// measureWorkloads measures all workloads.
+func (g group) measureWorkloads(s settings) (cells []*cell, err error) {
+	for _, w := range g.workloads {
+		cells = append(cells, g.newCell(w))
 	}
 	for from, all := 0, s.pairs*turnsPerPair; from < all; from += turnsPerProcess {
 		to := min(all, from+turnsPerProcess)
-		progress("calls: %s, turns %d to %d of %d", security(cert != ""), from+1, to, all)
-		if err := measureTurns(s, cells, cert, from, to); err != nil {
-			return err
+		progress("calls: %s, turns %d to %d of %d", g.security, from+1, to, all)
+		if err := g.measureTurns(s, cells, from, to); err != nil {
+			return nil, err
 		}
 	}
-	r.Calls = append(r.Calls, cells...)
-	return nil
+	return cells, nil
 }
 
 // measureTurns gives each workload some turns, with servers of their own.
-func measureTurns(s settings, cells []*cell, cert string, from, to int) (err error) {
-	g := &rig{settings: s, servers: map[string]*child{}, addrs: map[string]string{}}
-	defer func() { err = errors.Join(err, stopAll(g.children)) }()
-	if err := g.start(cert, from/turnsPerProcess+1); err != nil {
+func (g group) measureTurns(s settings, cells []*cell, from, to int) (err error) {
+	r := &rig{settings: s, group: g, servers: map[string]*child{}, addrs: map[string]string{}}
+	defer func() { err = errors.Join(err, stopAll(r.children)) }()
+	if err := r.start(from/turnsPerProcess + 1); err != nil {
 		return err
 	}
-	for i, w := range workloads {
-		if err := g.measure(w, cells[i], from, to); err != nil {
+	for i, w := range g.workloads {
+		if err := r.measure(w, cells[i], from, to); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func newCell(w workload, tls bool) *cell {
-	c := &cell{Workload: w.String(), TLS: tls, Figures: map[string]*figures{}}
-	for _, name := range contenders {
+func (g group) newCell(w workload) *cell {
+	c := &cell{Workload: w.String(), Security: g.security, Figures: map[string]*figures{}}
+	for _, name := range g.contenders {
 		c.Figures[name] = &figures{}
 	}
 	return c
 }
 
-func security(tls bool) string {
-	if tls {
-		return "TLS"
-	}
-	return "plaintext"
-}
-
-func (g *rig) start(cert string, process int) (err error) {
-	if g.load, err = g.child("load", "load", "-ca", cert); err != nil {
+func (g *rig) start(process int) (err error) {
+	if g.load, err = g.child("load", "load", g.loadArgs...); err != nil {
 		return err
 	}
-	for _, name := range contenders {
-		args := []string{"serve", "-variant", name, "-cert", cert, "-registry", filepath.Join(g.dir, "registry")}
+	for _, name := range g.contenders {
+		args := append([]string{"-variant", name, "-registry", filepath.Join(g.dir, "registry")}, g.serveArgs...)
 		if g.profiles != "" {
-			file := fmt.Sprintf("%s-%s-%d.prof", strings.ReplaceAll(name, " ", "-"), security(cert != ""), process)
+			file := fmt.Sprintf("%s-%s-%d.prof", strings.ReplaceAll(name, " ", "-"), g.security, process)
 			args = append(args, "-profile", filepath.Join(g.profiles, file))
 		}
-		if g.servers[name], err = g.child(name, args...); err != nil {
+		if g.servers[name], err = g.child(name, "serve", args...); err != nil {
 			return err
 		}
 		var addr string
@@ -124,8 +114,8 @@ func (g *rig) start(cert string, process int) (err error) {
 	return nil
 }
 
-func (g *rig) child(what string, args ...string) (*child, error) {
-	c, err := startChild(g.dir, what, args...)
+func (g *rig) child(what, command string, args ...string) (*child, error) {
+	c, err := startChild(g.dir, what, append([]string{command}, args...)...)
 	if err == nil {
 		g.children = append(g.children, c)
 	}
@@ -135,13 +125,13 @@ func (g *rig) child(what string, args ...string) (*child, error) {
 // measure gives each variant its turns. Their order changes from round to
 // round, so that what one leaves behind does not always meet the same next.
 func (g *rig) measure(w workload, c *cell, from, to int) error {
-	for _, name := range contenders {
+	for _, name := range g.contenders {
 		if _, err := g.call(name, w, g.slice); err != nil { // warms up
 			return err
 		}
 	}
 	for round := from; round < to; round++ {
-		for _, name := range orderOf(contenders, round) {
+		for _, name := range orderOf(g.contenders, round) {
 			if err := g.turn(name, w, c.Figures[name]); err != nil {
 				return err
 			}

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// serverName is whom the certificate is for.
+// serverName is whom the certificate is for: the servers, and those of their
+// callers that have one.
 const serverName = "bench.test"
 
 // writeCert writes a certificate for a day, signed by itself, and its key into
@@ -30,7 +31,7 @@ func writeCert(file string) error {
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(24 * time.Hour),
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 	}

@@ -26,21 +26,15 @@ func (g goal) holds() string {
 
 // goals are those about which something was measured.
 func (r *report) goals() (list []goal) {
-	for _, c := range r.Calls {
-		if strings.HasPrefix(c.Workload, "stream") || strings.HasSuffix(c.Workload, " 1") {
-			continue
+	list = append(ofAll.goals(r.Calls), ofIdentity.goals(r.Identity)...)
+	for _, bound := range []struct {
+		of, by string
+		most   float64
+	}{{ours, bare, 2}, {identity, nobody, 1}} {
+		if m, by := r.Memory["Unary/"+bound.of], r.Memory["Unary/"+bound.by]; m != nil && by != nil {
+			what := fmt.Sprintf("allocations of a unary call of %s, more than %s", bound.of, bound.by)
+			list = append(list, goal{what, differences(m.Allocs, by.Allocs), bound.most})
 		}
-		cpu := func(name string) []float64 { return c.Figures[name].CPU }
-		for _, bound := range []struct {
-			by   string
-			most float64
-		}{{bare, 0.95}, {tuned, 1.05}, {serveHTTP, 0.35}} {
-			what := fmt.Sprintf("server CPU per call against %s: %s", bound.by, c)
-			list = append(list, goal{what, ratios(cpu(ours), cpu(bound.by)), bound.most})
-		}
-	}
-	if m, by := r.Memory["Unary/"+ours], r.Memory["Unary/"+bare]; m != nil && by != nil {
-		list = append(list, goal{"allocations of a unary call, more than bare", differences(m.Allocs, by.Allocs), 2})
 	}
 	if len(r.Start) > 0 {
 		list = append(list, goal{"start to first answer against bare", ratios(r.Start[ours], r.Start[bare]), 1.5})
@@ -51,6 +45,20 @@ func (r *report) goals() (list []goal) {
 			goal{"plugin's wall time against " + grpcsOwn, ratios(e.Wall, by.Wall), 0.85},
 			goal{"plugin's peak memory against " + grpcsOwn, ratios(e.Peak, by.Peak), 1},
 		)
+	}
+	return list
+}
+
+// goals are those of unary calls that are not one by one.
+func (k comparison) goals(cells []*cell) (list []goal) {
+	for _, c := range cells {
+		if strings.HasPrefix(c.Workload, "stream") || strings.HasSuffix(c.Workload, " 1") {
+			continue
+		}
+		for _, bound := range k.against {
+			what := fmt.Sprintf("server CPU per call against %s: %s", bound.by, c)
+			list = append(list, goal{what, ratios(c.Figures[k.of].CPU, c.Figures[bound.by].CPU), bound.atMost})
+		}
 	}
 	return list
 }

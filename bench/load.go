@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -16,8 +18,10 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	plaintext "google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
+	"github.com/go-easyops/easyops/runtime/auth"
 )
 
 const (
@@ -59,16 +63,15 @@ type outcome struct {
 func load(args []string) error {
 	fs := flag.NewFlagSet("load", flag.ExitOnError)
 	ca := fs.String("ca", "", "a file with the authority of the servers, for TLS")
+	cert := fs.String("cert", "", "a file with the certificate and the key of the callers, for TLS")
+	token := fs.String("token", "", "a token that goes with each call")
 	_ = fs.Parse(args) // it exits
 
-	creds := plaintext.NewCredentials()
-	if *ca != "" {
-		var err error
-		if creds, err = credentials.NewClientTLSFromFile(*ca, serverName); err != nil {
-			return err
-		}
+	creds, err := credentialsOf(*ca, *cert)
+	if err != nil {
+		return err
 	}
-	callers := callers{creds: creds, conns: map[string][]*grpc.ClientConn{}}
+	callers := callers{creds: creds, ctx: presenting(*token), conns: map[string][]*grpc.ClientConn{}}
 	jobs, answers := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var j job
@@ -87,9 +90,40 @@ func load(args []string) error {
 	}
 }
 
+// credentialsOf returns what connections are made with: plaintext where there is
+// no authority.
+func credentialsOf(ca, cert string) (credentials.TransportCredentials, error) {
+	if ca == "" {
+		return plaintext.NewCredentials(), nil
+	}
+	authority, err := os.ReadFile(ca)
+	if err != nil {
+		return nil, err
+	}
+	t := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: serverName, MinVersion: tls.VersionTLS13}
+	t.RootCAs.AppendCertsFromPEM(authority) // without one, no server is taken
+	if cert != "" {
+		own, err := tls.LoadX509KeyPair(cert, cert)
+		if err != nil {
+			return nil, err
+		}
+		t.Certificates = []tls.Certificate{own}
+	}
+	return credentials.NewTLS(t), nil
+}
+
+// presenting returns the context of calls that carry a token, if there is one.
+func presenting(token string) context.Context {
+	if token == "" {
+		return context.Background()
+	}
+	return metadata.AppendToOutgoingContext(context.Background(), auth.UserHeader, "Bearer "+token)
+}
+
 // callers keeps the connections to each server.
 type callers struct {
 	creds credentials.TransportCredentials
+	ctx   context.Context //nolint:containedctx // all calls have it
 	conns map[string][]*grpc.ClientConn
 }
 
@@ -121,7 +155,7 @@ func (c callers) do(j job) (outcome, error) {
 	begin := time.Now()
 	for i := range j.Concurrency {
 		wg.Go(func() {
-			latencies[i], errs[i] = callUntil(begin.Add(j.Duration), callOf(clients[i%len(clients)], j.Stream))
+			latencies[i], errs[i] = callUntil(begin.Add(j.Duration), callOf(c.ctx, clients[i%len(clients)], j.Stream))
 		})
 	}
 	wg.Wait()
@@ -153,8 +187,8 @@ func callUntil(end time.Time, call func() error) (took []time.Duration, err erro
 }
 
 // callOf returns a function that makes one call.
-func callOf(client echov1.EchoServiceClient, stream bool) func() error {
-	ctx, message := context.Background(), strings.Repeat("x", messageBytes)
+func callOf(ctx context.Context, client echov1.EchoServiceClient, stream bool) func() error {
+	message := strings.Repeat("x", messageBytes)
 	if !stream {
 		req := &echov1.EchoRequest{Message: message}
 		return func() error {

@@ -1,6 +1,7 @@
 // Bench compares easyops with bare grpc-go and with protoc-gen-go-grpc: what a
 // call costs, how soon a server answers, what a call allocates, and what the
-// plugin needs. It is run by make bench, in this directory.
+// plugin needs. It compares easyops that knows who calls with easyops that does
+// not, too. It is run by make bench, in this directory.
 //
 // Whatever is compared runs in turns, in processes of its own, so that what
 // else the machine does meets all alike. The program is also its own server and
@@ -61,13 +62,14 @@ type part struct {
 	measure func(s settings, r *report) error
 }
 
-const partNames = "start,allocations,plugin,calls"
+const partNames = "start,allocations,plugin,calls,identity"
 
 var parts = []part{
 	{"start", measureStart},
 	{"allocations", measureAllocations},
 	{"plugin", measurePlugin},
-	{"calls", measureCalls},
+	{"calls", callsOf(callGroups, func(r *report) *[]*cell { return &r.Calls })},
+	{"identity", callsOf(identityGroups, func(r *report) *[]*cell { return &r.Identity })},
 }
 
 func run(args []string) error {

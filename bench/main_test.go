@@ -55,30 +55,81 @@ func optionsIn(t *testing.T, file, function string) string {
 	return body
 }
 
-// Each variant answers each workload, over plaintext and TLS, in a process of
-// its own.
+// Each variant answers each workload of each group, in a process of its own.
 func TestCalls(t *testing.T) {
-	s := settings{pairs: 1, slice: time.Millisecond, dir: t.TempDir(), profiles: t.TempDir()}
-	r := newReport(s)
-	if err := measureCalls(s, r); err != nil {
-		t.Fatal(err)
-	}
-	if len(r.Calls) != 2*len(workloads) {
-		t.Errorf("there are %d workloads", len(r.Calls))
-	}
-	for _, c := range r.Calls {
-		for _, name := range contenders {
-			f := c.Figures[name]
-			if len(f.CPU) != turnsPerPair || len(f.RPS) != turnsPerPair || f.RPS[0] <= 0 || f.P50[0] <= 0 || f.P99[0] < f.P50[0] || f.RSS[0] <= 0 {
-				t.Errorf("%s, %s: %+v", c, name, f)
+	for _, c := range []struct {
+		part      string
+		cells     func(*report) []*cell
+		workloads int
+		comparison
+	}{
+		{"calls", func(r *report) []*cell { return r.Calls }, 2 * 4, ofAll},
+		{"identity", func(r *report) []*cell { return r.Identity }, 2 * 2, ofIdentity},
+	} {
+		t.Run(c.part, func(t *testing.T) {
+			s := settings{pairs: 1, slice: time.Millisecond, dir: t.TempDir(), profiles: t.TempDir()}
+			r := newReport(s)
+			if err := partNamed(t, c.part).measure(s, r); err != nil {
+				t.Fatal(err)
 			}
+			if cells := c.cells(r); len(cells) != c.workloads || len(r.Calls)+len(r.Identity) != c.workloads {
+				t.Errorf("there are %d workloads", len(cells))
+			}
+			for _, cell := range c.cells(r) {
+				checkFigures(t, cell, c.contenders)
+			}
+			if log, _ := os.ReadFile(filepath.Join(s.dir, c.of+".log")); !strings.Contains(string(log), "registered") {
+				t.Errorf("%s is not in a registry: %s", c.of, log)
+			}
+			if files, _ := os.ReadDir(s.profiles); len(files) != 2*len(c.contenders) {
+				t.Errorf("there are %d profiles", len(files))
+			}
+		})
+	}
+}
+
+func partNamed(t *testing.T, name string) part {
+	t.Helper()
+	i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
+	if i < 0 || !slices.Contains(strings.Split(partNames, ","), name) {
+		t.Fatalf("there is no part %q", name)
+	}
+	return parts[i]
+}
+
+func checkFigures(t *testing.T, c *cell, names []string) {
+	t.Helper()
+	for _, name := range names {
+		f := c.Figures[name]
+		if len(f.CPU) != turnsPerPair || len(f.RPS) != turnsPerPair || f.RPS[0] <= 0 || f.P50[0] <= 0 || f.P99[0] < f.P50[0] || f.RSS[0] <= 0 {
+			t.Errorf("%s, %s: %+v", c, name, f)
 		}
 	}
-	if log, _ := os.ReadFile(filepath.Join(s.dir, ours+".log")); !strings.Contains(string(log), "registered") {
-		t.Errorf("easyops is not in a registry: %s", log)
+}
+
+// Who presents nothing is refused where it is measured to know who calls, and
+// nowhere else: both do what their figures are of.
+func TestIdentityIsKnown(t *testing.T) {
+	s := settings{dir: t.TempDir()}
+	groups, err := identityGroups(s.dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if files, _ := os.ReadDir(s.profiles); len(files) != 2*len(contenders) {
-		t.Errorf("there are %d profiles", len(files))
+	for _, g := range groups {
+		g.loadArgs = g.loadArgs[:len(g.loadArgs)-2] // without the token or the certificate
+		r := &rig{settings: s, group: g, servers: map[string]*child{}, addrs: map[string]string{}}
+		if err := r.start(1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.call(nobody, workload{false, 1}, 1); err != nil {
+			t.Errorf("%s, %s: %v", g.security, nobody, err)
+		}
+		if _, err := r.call(identity, workload{false, 1}, 1); err == nil || !strings.Contains(err.Error(), "Unauthenticated") {
+			t.Errorf("%s, %s: error %v, want Unauthenticated", g.security, identity, err)
+		}
+		if err := stopAll(r.children); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -228,13 +279,19 @@ func TestMarkdown(t *testing.T) {
 		return &figures{list, list, list, list, list}
 	}
 	r := newReport(settings{pairs: 3, slice: time.Second})
-	r.Calls = []*cell{{"unary, concurrency 16", true, map[string]*figures{ours: f(9), bare: f(10), bareAgain: f(10), tuned: f(8), serveHTTP: f(36)}}}
+	r.Calls = []*cell{{"unary, concurrency 16", "TLS", map[string]*figures{ours: f(9), bare: f(10), bareAgain: f(10), tuned: f(8), serveHTTP: f(36)}}}
+	r.Identity = []*cell{{"unary, concurrency 16", "token", map[string]*figures{identity: f(26), nobody: f(25), nobodyAgain: f(25)}}}
+	r.Memory = map[string]*memory{"Unary/" + identity: {f(1).CPU, f(1).CPU, f(152).CPU}, "Unary/" + nobody: {f(1).CPU, f(1).CPU, f(151).CPU}}
 	r.Goals = r.goals()
 	text := r.markdown()
 	for _, want := range []string{
 		"| unary, concurrency 16, TLS | 0.90 (0.90..0.90) | 1.12 (1.12..1.12) | 0.25 (0.25..0.25) | 1 (1..1) |",
 		"| server CPU per call against bare: unary, concurrency 16, TLS | 0.95 | 0.9 (0.9..0.9) | yes |",
 		"| server CPU per call against tuned: unary, concurrency 16, TLS | 1.05 | 1.125 (1.125..1.125) | no |",
+		"| unary, concurrency 16, token | 1.04 (1.04..1.04) | 1 (1..1) |",
+		"| server CPU per call against insecure-none: unary, concurrency 16, token | 1.03 | 1.04 (1.04..1.04) | no |",
+		"| allocations of a unary call of identity, more than insecure-none | 1 | 1 (1..1) | yes |",
+		"| Unary | identity | 152 (152..152) |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)

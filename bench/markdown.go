@@ -10,7 +10,11 @@ func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s, grpc-go %s, %s\n", r.Machine, r.Go, r.GRPC, r.Time.Format("2006-01-02 15:04 MST"))
 	fmt.Fprintf(&b, "%d pairs, of calls %d turns of %v each; medians, and quartiles in brackets\n", r.Pairs, turnsPerPair, r.Slice)
-	for _, t := range []*table{r.ratioTable(), r.otherRatios(), r.callTable(), r.startTable(), r.memoryTable(), r.pluginTable(), r.goalTable()} {
+	for _, t := range []*table{
+		ofAll.ratioTable(r.Calls), ofAll.otherRatios(r.Calls), ofAll.callTable(r.Calls),
+		ofIdentity.ratioTable(r.Identity), ofIdentity.otherRatios(r.Identity), ofIdentity.callTable(r.Identity),
+		r.startTable(), r.memoryTable(), r.pluginTable(), r.goalTable(),
+	} {
 		t.write(&b)
 	}
 	return b.String()
@@ -42,27 +46,37 @@ func (t *table) write(b *strings.Builder) {
 }
 
 // String names the workload of a cell.
-func (c *cell) String() string { return c.Workload + ", " + security(c.TLS) }
+func (c *cell) String() string { return c.Workload + ", " + c.Security }
 
-func (r *report) ratioTable() *table {
+func (k comparison) ratioTable(cells []*cell) *table {
+	first := k.against[0].by
 	t := &table{
-		title:   "Server CPU per call: easyops against the others, and bare against itself",
-		columns: []string{"workload", "bare", "tuned", "servehttp", "control: bare again against bare"},
+		title:   fmt.Sprintf("Server CPU per call: %s against the others, and %s against itself", k.of, first),
+		columns: []string{"workload"},
 	}
-	for _, c := range r.Calls {
+	for _, bound := range k.against {
+		t.columns = append(t.columns, bound.by)
+	}
+	t.columns = append(t.columns, fmt.Sprintf("control: %s against %s", k.control, first))
+	for _, c := range cells {
 		cpu := func(of, by string) spread { return ratios(c.Figures[of].CPU, c.Figures[by].CPU) }
-		t.add(c, cpu(ours, bare), cpu(ours, tuned), cpu(ours, serveHTTP), cpu(bareAgain, bare))
+		row := []any{c}
+		for _, bound := range k.against {
+			row = append(row, cpu(k.of, bound.by))
+		}
+		t.add(append(row, cpu(k.control, first))...)
 	}
 	return t
 }
 
-func (r *report) otherRatios() *table {
+func (k comparison) otherRatios(cells []*cell) *table {
+	first := k.against[0].by
 	t := &table{
-		title:   "What callers see, and memory: easyops against bare; behind the stroke bare again against bare",
+		title:   fmt.Sprintf("What callers see, and memory: %s against %s; behind the stroke %s against %[2]s", k.of, first, k.control),
 		columns: []string{"workload", "RPS", "p50", "p99", "RSS"},
 	}
-	for _, c := range r.Calls {
-		of, by, control := c.Figures[ours], c.Figures[bare], c.Figures[bareAgain]
+	for _, c := range cells {
+		of, by, control := c.Figures[k.of], c.Figures[first], c.Figures[k.control]
 		both := func(list func(*figures) []float64) string {
 			return fmt.Sprintf("%v / %v", ratios(list(of), list(by)), ratios(list(control), list(by)))
 		}
@@ -77,13 +91,13 @@ func (r *report) otherRatios() *table {
 	return t
 }
 
-func (r *report) callTable() *table {
+func (k comparison) callTable(cells []*cell) *table {
 	t := &table{
-		title:   "Calls",
+		title:   fmt.Sprintf("Calls of %s and others", k.of),
 		columns: []string{"workload", "server", "CPU µs per call", "RPS", "p50 µs", "p99 µs", "RSS MiB"},
 	}
-	for _, c := range r.Calls {
-		for _, name := range contenders {
+	for _, c := range cells {
+		for _, name := range k.contenders {
 			f := c.Figures[name]
 			t.add(c, name, spreadOf(f.CPU), spreadOf(f.RPS), spreadOf(f.P50), spreadOf(f.P99), spreadOf(f.RSS))
 		}
@@ -112,7 +126,7 @@ func (r *report) memoryTable() *table {
 		columns: []string{"benchmark", "server", "allocations per call", "bytes per call", "µs per call", "runs"},
 	}
 	for _, kind := range []string{"Unary", "Stream"} {
-		for _, s := range []string{bare, tuned, ours} {
+		for _, s := range []string{bare, tuned, ours, nobody, identity} {
 			m := r.Memory[kind+"/"+s]
 			if m == nil {
 				continue

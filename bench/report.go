@@ -21,11 +21,12 @@ type report struct {
 	Pairs   int
 	Slice   time.Duration
 
-	Calls  []*cell              `json:",omitempty"`
-	Start  map[string][]float64 `json:",omitempty"` // milliseconds, by variant
-	Memory map[string]*memory   `json:",omitempty"` // by benchmark
-	Plugin map[string]*effort   `json:",omitempty"` // by plugin
-	Goals  []goal               `json:",omitempty"`
+	Calls    []*cell              `json:",omitempty"` // of easyops and others
+	Identity []*cell              `json:",omitempty"` // of easyops with identity and without
+	Start    map[string][]float64 `json:",omitempty"` // milliseconds, by variant
+	Memory   map[string]*memory   `json:",omitempty"` // by benchmark
+	Plugin   map[string]*effort   `json:",omitempty"` // by plugin
+	Goals    []goal               `json:",omitempty"`
 }
 
 func newReport(s settings) *report {

@@ -28,8 +28,11 @@ type usage struct {
 func serve(args []string) error {
 	fs := flag.NewFlagSet("serve", flag.ExitOnError)
 	name := fs.String("variant", bare, "what to serve")
-	cert := fs.String("cert", "", "a file with certificate and key, for TLS")
-	registry := fs.String("registry", "", "a directory for the registry")
+	told := serving{}
+	fs.StringVar(&told.cert, "cert", "", "a file with certificate and key, for TLS")
+	fs.StringVar(&told.ca, "ca", "", "a file with the authority of callers, which are then asked for certificates")
+	fs.StringVar(&told.auth, "auth", "", "how callers are authenticated, by the variants that do")
+	fs.StringVar(&told.registry, "registry", "", "a directory for the registry")
 	profile := fs.String("profile", "", "a file for a CPU profile")
 	_ = fs.Parse(args) // it exits
 
@@ -37,8 +40,8 @@ func serve(args []string) error {
 	if !ok {
 		return fmt.Errorf("there is no variant %q", *name)
 	}
-	t, err := readCert(*cert)
-	if err != nil {
+	var err error
+	if told.tls, err = readCert(told.cert); err != nil {
 		return err
 	}
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,7 +54,7 @@ func serve(args []string) error {
 	}
 	defer stop()
 	ended := make(chan error, 2)
-	go func() { ended <- v(lis, t, *registry) }()
+	go func() { ended <- v(lis, told) }()
 	go func() { ended <- answer(os.Stdin, os.Stdout, lis.Addr().String()) }()
 	return <-ended
 }

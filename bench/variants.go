@@ -22,20 +22,35 @@ const (
 	tuned     = "tuned"      // grpc-go with the transport options of easyops
 	serveHTTP = "servehttp"  // grpc-go behind net/http
 	ours      = "easyops"    // with all that is on by default, and the registry
+
+	identity    = "identity"            // easyops that wants to know who calls
+	nobody      = "insecure-none"       // easyops that lets everyone in, whoever calls
+	nobodyAgain = "insecure-none again" // the same once more
 )
 
-// variant serves on a listener until the process ends, with TLS unless it is
-// nil. registry is a directory for those that are listed in one.
-type variant func(lis net.Listener, t *tls.Config, registry string) error
+// serving is what a server is told.
+type serving struct {
+	tls      *tls.Config // nil: plaintext
+	cert     string      // the file of that certificate and its key
+	ca       string      // a file of the authorities of callers, or nothing
+	auth     string      // how callers are authenticated, where they are
+	registry string      // a directory for those that are listed in one
+}
+
+// variant serves on a listener until the process ends.
+type variant func(lis net.Listener, s serving) error
 
 var variants = map[string]variant{
-	bare:      func(lis net.Listener, t *tls.Config, _ string) error { return bareServer(t).Serve(lis) },
-	bareAgain: func(lis net.Listener, t *tls.Config, _ string) error { return bareServer(t).Serve(lis) },
-	tuned: func(lis net.Listener, t *tls.Config, _ string) error {
-		return bareServer(t, transportOptions()...).Serve(lis)
+	bare:      func(lis net.Listener, s serving) error { return bareServer(s.tls).Serve(lis) },
+	bareAgain: func(lis net.Listener, s serving) error { return bareServer(s.tls).Serve(lis) },
+	tuned: func(lis net.Listener, s serving) error {
+		return bareServer(s.tls, transportOptions()...).Serve(lis)
 	},
-	serveHTTP: throughHTTP,
-	ours:      everythingOn,
+	serveHTTP:   throughHTTP,
+	ours:        func(lis net.Listener, s serving) error { return everythingOn(lis, s) },
+	identity:    func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(s.auth)) },
+	nobody:      func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
+	nobodyAgain: func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
 }
 
 func bareServer(t *tls.Config, opts ...grpc.ServerOption) *grpc.Server {
@@ -67,25 +82,25 @@ func transportOptions() []grpc.ServerOption {
 
 // throughHTTP is how one port is often shared: net/http speaks HTTP/2 and hands
 // each call to grpc-go.
-func throughHTTP(lis net.Listener, t *tls.Config, _ string) error {
+func throughHTTP(lis net.Listener, told serving) error {
 	s := &http.Server{
 		Handler:           bareServer(nil),
-		TLSConfig:         t,
+		TLSConfig:         told.tls,
 		ReadHeaderTimeout: 5 * time.Second,
 		Protocols:         new(http.Protocols),
 	}
-	s.Protocols.SetHTTP2(t != nil)
-	s.Protocols.SetUnencryptedHTTP2(t == nil)
-	if t != nil {
+	s.Protocols.SetHTTP2(told.tls != nil)
+	s.Protocols.SetUnencryptedHTTP2(told.tls == nil)
+	if told.tls != nil {
 		return s.ServeTLS(lis, "", "")
 	}
 	return s.Serve(lis)
 }
 
-func everythingOn(lis net.Listener, t *tls.Config, registry string) error {
-	opts := []easyops.ServerOption{easyops.WithFlags(nil), easyops.WithListener(lis), easyops.WithRegistry("local:" + registry)}
-	if t != nil {
-		opts = append(opts, easyops.WithTLSConfig(t))
+func everythingOn(lis net.Listener, told serving, opts ...easyops.ServerOption) error {
+	opts = append(opts, easyops.WithFlags(nil), easyops.WithListener(lis), easyops.WithRegistry("local:"+told.registry))
+	if told.tls != nil {
+		opts = append(opts, easyops.WithTLSFiles(told.cert, told.cert, told.ca))
 	}
 	s, err := echov1.StartEchoServiceServer(echo{}, opts...)
 	if err != nil {
