@@ -90,7 +90,7 @@ func startEasyops(t *testing.T, certs *serve.Certs, options ...easyops.ServerOpt
 	if certs != nil {
 		options = append(options, easyops.WithTLSFiles(certs.Cert, certs.Key, ""))
 	}
-	return easyopstest.Start(t, []easyops.Service{echov1.BindEchoServiceServer(echov1.UnimplementedEchoServiceServer{})}, options...).Addr().String()
+	return easyopstest.StartStandalone(t, []easyops.Service{echov1.BindEchoServiceServer(echov1.UnimplementedEchoServiceServer{})}, options...).Addr().String()
 }
 
 func startGRPC(t *testing.T, certs *serve.Certs) string {

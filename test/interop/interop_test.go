@@ -70,7 +70,7 @@ func ways(t *testing.T) map[string]way {
 
 func start(t *testing.T, w way) (dial func() *grpc.ClientConn, addr string) {
 	t.Helper()
-	s := easyopstest.Start(t, []easyops.Service{interopeasyops.BindTestServiceServer(grpcinterop.NewTestServer())}, w.options...)
+	s := easyopstest.StartStandalone(t, []easyops.Service{interopeasyops.BindTestServiceServer(grpcinterop.NewTestServer())}, w.options...)
 	addr = s.Addr().String()
 	return func() *grpc.ClientConn {
 		conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(w.creds))

@@ -1,0 +1,2 @@
+// Package secure runs example/secure as its reader would.
+package secure
