@@ -82,7 +82,8 @@ Makes a new private key, and adds its public key to DIR/` + jwksFile + `. The ol
 keys stay there, so that tokens signed with them are good until they expire.
 
 Where servers have copies of ` + jwksFile + `, give them the new one before you make tokens
-with the new key. A key that was lost to somebody must go at once: --drop-old.`,
+with the new key. Once the last old token has expired, easyops keys retire takes the
+old keys out. A key that was lost to somebody must go at once: --drop-old.`,
 		Example: `  easyops keys rotate keys
   easyops keys rotate --drop-old keys`,
 		Args:              oneArgument("directory"),
@@ -110,6 +111,30 @@ with the new key. A key that was lost to somebody must go at once: --drop-old.`,
 	return c
 }
 
+func keysRetireCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "retire DIR",
+		Short: "Take out the keys that sign no more.",
+		Long: `
+Leaves in DIR/` + jwksFile + ` only the key that signs. This ends a rotation: tokens of
+older keys are refused from then on, also where they were taken before.`,
+		Example:           `  easyops keys retire keys`,
+		Args:              oneArgument("directory"),
+		ValidArgsFunction: directories,
+		RunE: func(c *cobra.Command, args []string) error {
+			key, err := readSigningKey(args[0])
+			if err != nil {
+				return err
+			}
+			files, err := key.files(args[0], nil)
+			if err != nil {
+				return err
+			}
+			return writeFiles(c.OutOrStdout(), true, files[0])
+		},
+	}
+}
+
 // signingKey is what signs tokens.
 type signingKey struct {
 	private ed25519.PrivateKey
@@ -133,7 +158,7 @@ func signingKeyOf(private ed25519.PrivateKey) (signingKey, error) {
 }
 
 // files are those of a directory of keys. Public keys that are given stay in it,
-// behind that of k.
+// behind that of k. The file of public keys is the first.
 func (k signingKey) files(dir string, old []jose.JSONWebKey) ([]file, error) {
 	private, err := privatePEM(k.private)
 	if err != nil {

@@ -148,9 +148,16 @@ func TestKeysRotate(t *testing.T) {
 	verifyToken(t, dir, old)
 	verifyToken(t, dir, mustCall(t, "token", "--user", "alice", "--audience", "a", "--keys", dir))
 
+	signs := keySet(t, dir).Keys[0].KeyID
+	mustCall(t, "keys", "retire", dir)
+	if keys := keySet(t, dir).Keys; len(keys) != 1 || keys[0].KeyID != signs {
+		t.Errorf("the keys that are left are %+v, want %s alone", keys, signs)
+	}
+	verifyToken(t, dir, mustCall(t, "token", "--user", "alice", "--audience", "a", "--keys", dir))
+
 	mustCall(t, "keys", "rotate", "--drop-old", dir)
-	if keys := keySet(t, dir).Keys; len(keys) != 1 {
-		t.Errorf("%d keys are left", len(keys))
+	if keys := keySet(t, dir).Keys; len(keys) != 1 || keys[0].KeyID == signs {
+		t.Errorf("the keys that are left are %+v, want a new one alone", keys)
 	}
 	if diff := cmp.Diff(map[string]fs.FileMode{".": 0o755, "key.pem": 0o600, "jwks.json": 0o644}, modes(t, dir)); diff != "" {
 		t.Error(diff)

@@ -66,7 +66,7 @@ func rootCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	root := group("easyops", "easyops helps to build and operate services.", "",
 		accessCommand(),
 		group("ca", "A small certificate authority for services.", caHelp, caNewCommand(), caIssueCommand()),
-		group("keys", "Keys that sign tokens.", keysHelp, keysNewCommand(), keysRotateCommand()),
+		group("keys", "Keys that sign tokens.", keysHelp, keysNewCommand(), keysRotateCommand(), keysRetireCommand()),
 		protoCommand(),
 		tokenCommand(),
 		versionCommand(),

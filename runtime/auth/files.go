@@ -36,6 +36,17 @@ type watchedFile struct {
 // look reads the file into data where it may have changed, and tells whether it
 // has. It is an error if the file changes while it is read: it is half written.
 func (f *watchedFile) look() (changed bool, err error) {
+	for range 3 { // a file that is replaced as a whole is whole the next time
+		if changed, err = f.lookOnce(); !errors.Is(err, errBeingWritten) {
+			break
+		}
+	}
+	return changed, err
+}
+
+var errBeingWritten = errors.New("it is being written")
+
+func (f *watchedFile) lookOnce() (changed bool, err error) {
 	now := time.Now()
 	info, err := os.Stat(f.path)
 	if err != nil {
@@ -52,7 +63,7 @@ func (f *watchedFile) look() (changed bool, err error) {
 	case err != nil:
 		return false, err
 	case !sameFile(info, after):
-		return false, fmt.Errorf("%s: it is being written", f.path)
+		return false, fmt.Errorf("%s: %w", f.path, errBeingWritten)
 	}
 	changed = f.info == nil || !bytes.Equal(f.data, data)
 	f.data, f.info, f.read = data, info, now

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/balancer/pickfirst"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/serviceconfig"
 	"google.golang.org/grpc/status"
 )
@@ -69,6 +70,37 @@ type sink struct {
 }
 
 func (s *sink) UpdateState(state balancer.State) { s.policy.take(state) }
+
+// NewSubConn implements [balancer.ClientConn].
+func (s *sink) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {
+	sc, err := s.ClientConn.NewSubConn(addrs, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &lingering{sc}, nil
+}
+
+// linger is how long a connection that is not chosen any more takes calls that
+// had chosen it before. A call that begins on one that gRPC is shutting down may
+// wait until its last stream ends.
+const linger = 10 * time.Second
+
+type lingering struct{ balancer.SubConn }
+
+// Shutdown implements [balancer.SubConn].
+func (l *lingering) Shutdown() { time.AfterFunc(linger, l.SubConn.Shutdown) }
+
+// chooser hands gRPC its own connections.
+type chooser struct{ balancer.Picker }
+
+// Pick implements [balancer.Picker].
+func (c chooser) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	r, err := c.Picker.Pick(info)
+	if l, ok := r.SubConn.(*lingering); ok {
+		r.SubConn = l.SubConn
+	}
+	return r, err
+}
 
 // policy is round robin over the instances that can be reached, by gRPC's own
 // balancers. While there is none it makes calls wait, each for its time.
@@ -143,6 +175,7 @@ func (p *policy) take(s balancer.State) {
 	defer p.mu.Unlock()
 	if s.ConnectivityState == connectivity.Ready {
 		p.state, p.lastErr = s.ConnectivityState, nil
+		s.Picker = chooser{s.Picker}
 		p.cc.UpdateState(s)
 		return
 	}

@@ -30,12 +30,7 @@ func need(t *testing.T, program, debianPackage string) string {
 }
 
 func TestGrpcJS(t *testing.T) {
-	node, npm := need(t, "node", "nodejs"), need(t, "npm", "npm")
-	dir := t.TempDir()
-	for _, name := range []string{"package.json", "package-lock.json", "client.js"} {
-		copyFile(t, filepath.Join("grpcjs", name), filepath.Join(dir, name))
-	}
-	run(t, dir, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	node, dir := need(t, "node", "nodejs"), installGrpcJS(t)
 	protos := absolute(t, "../../example/proto")
 	everywhere(t, func(t *testing.T, e endpoint) {
 		args := append([]string{"client.js", e.addr, protos}, e.caFile()...)
@@ -43,23 +38,46 @@ func TestGrpcJS(t *testing.T) {
 	})
 }
 
+// installGrpcJS returns a directory with our scripts and what they require.
+func installGrpcJS(t *testing.T) string {
+	t.Helper()
+	npm, dir := need(t, "npm", "npm"), t.TempDir()
+	for _, name := range []string{"package.json", "package-lock.json", "client.js", "identity.js"} {
+		copyFile(t, filepath.Join("grpcjs", name), filepath.Join(dir, name))
+	}
+	run(t, dir, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	return dir
+}
+
 func TestPython(t *testing.T) {
+	python, descriptor := needPython(t), descriptorFile(t)
+	everywhere(t, func(t *testing.T, e endpoint) {
+		args := append([]string{"-B", "python/client.py", e.addr, descriptor}, e.caFile()...)
+		checkJSON(t, run(t, "", python, args...))
+	})
+}
+
+func needPython(t *testing.T) string {
+	t.Helper()
 	python := need(t, "/usr/bin/python3", "python3") // Debian's, for Debian's modules
 	if out, err := exec.Command(python, "-c", "import grpc, google.protobuf").CombinedOutput(); err != nil {
 		t.Fatalf("Debian's packages python3-grpcio and python3-protobuf are missing, run .ci/parts as root: %s", out)
 	}
-	descriptor := filepath.Join(t.TempDir(), "echo.pb")
+	return python
+}
+
+// descriptorFile writes the descriptor of the example's service.
+func descriptorFile(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "echo.pb")
 	encoded, err := proto.Marshal(protodesc.ToFileDescriptorProto(echov1.File_echo_v1_echo_proto))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(descriptor, encoded, 0o600); err != nil {
+	if err := os.WriteFile(path, encoded, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	everywhere(t, func(t *testing.T, e endpoint) {
-		args := append([]string{"python/client.py", e.addr, descriptor}, e.caFile()...)
-		checkJSON(t, run(t, "", python, args...))
-	})
+	return path
 }
 
 func checkJSON(t *testing.T, out string) {

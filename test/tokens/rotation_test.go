@@ -10,16 +10,17 @@ import (
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/test/provider"
 )
 
 // The provider rotates its key while 50 callers call: none fails. It takes 20 s
 // of real time, as keys are fetched once in 15 s at most.
 func TestRotationUnderLoad(t *testing.T) {
-	p := newProvider(t)
-	all := open(t, "oidc:"+p.url+"?audience=sid1&use=service&typ=jwt")
+	p := provider.New(t)
+	all := open(t, "oidc:"+p.URL+"?audience=sid1&use=service&typ=jwt")
 	var newest atomic.Pointer[string]
 	renew := func() {
-		token, err := p.service()
+		token, err := p.ServiceToken()
 		if err != nil {
 			t.Error(err)
 			return
@@ -50,8 +51,8 @@ func TestRotationUnderLoad(t *testing.T) {
 		for begin := time.Now(); ctx.Err() == nil; time.Sleep(250 * time.Millisecond) {
 			renew()
 			all[0].(auth.Source).Refresh(time.Now())
-			if time.Since(begin) > 16*time.Second && p.fetched.Load() == 1 {
-				p.store.rotate(t, "second")
+			if time.Since(begin) > 16*time.Second && p.Fetched() == 1 {
+				p.Rotate(t, "second")
 				renew()
 				time.Sleep(2 * time.Second)
 				cancel()
@@ -60,8 +61,8 @@ func TestRotationUnderLoad(t *testing.T) {
 	})
 	wg.Wait()
 	state := all[0].(auth.Source).State()
-	if failed.Load() != 0 || p.fetched.Load() != 2 || state.Err != nil || state.What != "RS256 first, RS256 second" {
-		t.Errorf("keys fetched %d times, want 2; state: %+v", p.fetched.Load(), state)
+	if failed.Load() != 0 || p.Fetched() != 2 || state.Err != nil || state.What != "RS256 first, RS256 second" {
+		t.Errorf("keys fetched %d times, want 2; state: %+v", p.Fetched(), state)
 	}
-	t.Logf("%d calls, %d failed; keys fetched %d times", calls.Load(), failed.Load(), p.fetched.Load())
+	t.Logf("%d calls, %d failed; keys fetched %d times", calls.Load(), failed.Load(), p.Fetched())
 }
