@@ -1,6 +1,7 @@
 package easyops
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -62,7 +63,7 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 	if !a.log.Enabled(c, level) {
 		return
 	}
-	suppressed, ok := lines.take(c.start.Add(elapsed), linesPerSecond)
+	suppressed, ok := lines.take(c.start().Add(elapsed), linesPerSecond)
 	if !ok {
 		return
 	}
@@ -71,8 +72,8 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 		slog.Duration("duration", elapsed), slog.String("peer", c.peer()),
 	}
 	attrs = append(attrs, identityAttrs(c.caller.Identity)...)
-	if c.refused != nil {
-		err = c.refused // which the caller did not learn
+	if r, ok := errors.AsType[*refusal](err); ok {
+		err = r.cause
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("err", clean(err.Error())))

@@ -82,8 +82,10 @@ func WithOperators(who ...string) ServerOption {
 	})
 }
 
-// WithInsecurePlaintext lets tokens travel without TLS between machines, where
-// something else encrypts the way, such as a service mesh.
+// WithInsecurePlaintext lets a server with authenticators take calls from other
+// machines without TLS, where something else encrypts the way, such as a service
+// mesh. A client takes it too, and it changes nothing there: no token leaves the
+// machine unencrypted.
 func WithInsecurePlaintext() Option {
 	return given("insecure-plaintext", func(c *config) { c.insecurePlaintext = true })
 }

@@ -30,34 +30,32 @@ type method struct {
 	metrics *metrics.Method
 }
 
-// call is one call in flight. It is also the context of its handler, and for a
-// stream the grpc.ServerStream, so that a call costs one allocation.
+// call is one call in flight. It is also the context of its handler, so that it
+// costs one allocation, and a small one: how often the garbage is collected goes
+// by the bytes.
 type call struct {
 	context.Context
-	grpc.ServerStream // nil for a unary call
-
 	method *method
-	start  time.Time
+	begun  time.Duration // from the start of the server: a third of a time.Time
 	decode func(any) error
 	cancel context.CancelFunc // where the method has a timeout, and of HTTP requests
 
 	request *http.Request // that the call is, with the HTTP handlers of the user's
 	caller  auth.Caller
-	refused error       // why the call was not admitted, for the log
 	expiry  *time.Timer // ends a stream with the identity of its caller
 
 	ended atomic.Pointer[status.Status] // what the call was ended with, by the runtime or byHandler
 
-	class   class       // that it is counted in
 	dice    uint32      // at random: where it is listed, and whether it is logged
 	arrived atomic.Bool // the request of a unary call has been received
 	flushed atomic.Bool // the answer to an HTTP request is sent in parts
+	class   class       // that it is counted in
+	listed  bool
 
 	// Owned by the shard that the call is listed in.
-	shard      *shard
+	ignores    bool // it ended long ago, and the handler goes on
 	next, prev *call
 	over       time.Duration // from the start to when the context was first seen to have ended
-	ignores    bool          // it ended long ago, and the handler goes on
 }
 
 type callKey struct{}
@@ -74,7 +72,10 @@ func (c *call) Value(key any) any {
 }
 
 // streamCall is a call as the stream that its handler gets.
-type streamCall struct{ call }
+type streamCall struct {
+	call
+	grpc.ServerStream
+}
 
 // Context implements [grpc.ServerStream].
 func (c *streamCall) Context() context.Context { return &c.call }
@@ -133,7 +134,7 @@ func (m *method) streaming(handler grpc.StreamHandler) grpc.StreamHandler {
 func (s *Server) intercepts() bool { return len(s.cfg.grpcOptions) > 0 }
 
 func (m *method) runStream(srv any, ss grpc.ServerStream, handler grpc.StreamHandler) (err error) {
-	c := &streamCall{call{Context: ss.Context(), ServerStream: ss}}
+	c := &streamCall{call{Context: ss.Context()}, ss}
 	defer func() { err = c.end(err, recover()) }()
 	if err := m.begin(&c.call); err != nil {
 		return err
@@ -162,14 +163,14 @@ func (s *Server) refuseUnknown() grpc.StreamHandler {
 // begin is the way in, the same for every call: count, deadline, bound,
 // admit.
 func (m *method) begin(c *call) error {
-	c.method, c.start = m, time.Now()
+	c.method, c.begun = m, m.server.uptime()
 	m.metrics.Started()
 	c.limit(m.timeout)
 	if !m.server.calls.add(c) {
 		return errTooManyCalls
 	}
-	if c.refused = m.server.admit(c); c.refused != nil {
-		return m.server.refusal(c.refused)
+	if err := m.server.admit(c); err != nil {
+		return m.server.refusal(err)
 	}
 	if m.stream {
 		c.endAt(c.caller.Expires())
@@ -183,10 +184,10 @@ func (c *call) limit(timeout time.Duration) {
 	if timeout <= 0 {
 		return
 	}
-	if deadline, ok := c.Deadline(); ok && !deadline.After(c.start.Add(timeout)) {
+	if deadline, ok := c.Deadline(); ok && !deadline.After(c.start().Add(timeout)) {
 		return
 	}
-	ctx, cancel := context.WithDeadline(c.Context, c.start.Add(timeout))
+	ctx, cancel := context.WithDeadline(c.Context, c.start().Add(timeout))
 	c.Context = ctx
 	stop := context.AfterFunc(ctx, func() {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -224,7 +225,7 @@ func (c *call) end(err error, panicked any) error {
 	if !c.ended.CompareAndSwap(nil, byHandler) {
 		err, cancelled = c.ended.Load().Err(), false
 	}
-	elapsed := time.Since(c.start)
+	elapsed := c.age()
 	code := codes.OK
 	if err != nil {
 		code, err = c.codeOf(err)
@@ -250,7 +251,7 @@ func (c *call) cancelled() bool {
 		return false
 	}
 	deadline, ok := c.Deadline()
-	return !ok || time.Since(c.start) < 4*time.Until(deadline)
+	return !ok || c.age() < 4*time.Until(deadline)
 }
 
 // codeOf returns the code that grpc-go sends for a handler's error. An error
@@ -267,6 +268,16 @@ func (c *call) codeOf(err error) (code codes.Code, safe error) {
 	}
 	return status.FromContextError(err).Code(), err
 }
+
+// uptime is the time since the server was set up, by the clock that nobody puts
+// forward or back. It costs half of time.Now.
+func (s *Server) uptime() time.Duration { return time.Since(s.started) }
+
+// start is when the call began.
+func (c *call) start() time.Time { return c.method.server.started.Add(c.begun) }
+
+// age is how long ago the call began.
+func (c *call) age() time.Duration { return c.method.server.uptime() - c.begun }
 
 // isStream tells whether the call may last, so that it has to be told to end.
 // Of HTTP requests those whose answer is sent in parts, such as events, may.

@@ -56,7 +56,7 @@ func newCalls(l Limits, log *slog.Logger, spawn func(func())) *calls {
 // class is a kind of call with a bound of its own, so that one kind cannot
 // take the room of another: a busy server is not a sick one, those who watch its
 // health must not make it busy, and who sends no request keeps nobody out.
-type class int32
+type class int8
 
 const (
 	unary     class = iota
@@ -109,15 +109,17 @@ func (cs *calls) add(c *call) bool {
 	if then := first - (waiting - unary); !c.method.stream && cs.n[then].Load() >= cs.max[then] || !cs.enter(c, first) {
 		return false
 	}
-	c.dice = rand.Uint32()
-	c.shard = &cs.shards[c.dice%shards]
-	c.shard.mu.Lock()
-	defer c.shard.mu.Unlock()
-	h := &c.shard.head
+	c.dice, c.listed = rand.Uint32(), true
+	s := cs.shardOf(c)
+	s.mu.Lock()
+	h := &s.head
 	c.next, c.prev = h.next, h
 	h.next.prev, h.next = c, c
+	s.mu.Unlock()
 	return true
 }
+
+func (cs *calls) shardOf(c *call) *shard { return &cs.shards[c.dice%shards] }
 
 // arrived moves a unary call whose request has arrived to where the bound on
 // calls is, unless that is full.
@@ -132,15 +134,16 @@ func (cs *calls) arrived(c *call) bool {
 }
 
 func (cs *calls) remove(c *call) {
-	if c.shard == nil {
+	if !c.listed {
 		return
 	}
-	c.shard.mu.Lock()
+	s := cs.shardOf(c)
+	s.mu.Lock()
 	c.prev.next, c.next.prev = c.next, c.prev
 	if c.ignores {
 		cs.ignoring.Add(-1)
 	}
-	c.shard.mu.Unlock()
+	s.mu.Unlock()
 	cs.n[c.class].Add(-1)
 }
 
@@ -194,7 +197,7 @@ func (cs *calls) look(now time.Time) {
 		}
 	})
 	for _, c := range deaf {
-		cs.log.Warn("handler ignores the end of its call", "method", c.method.name, "peer", c.peer(), "duration", now.Sub(c.start).Round(time.Second))
+		cs.log.Warn("handler ignores the end of its call", "method", c.method.name, "peer", c.peer(), "duration", now.Sub(c.start()).Round(time.Second))
 	}
 }
 
@@ -204,7 +207,7 @@ func ofRuntime(c *call) bool { return c.method.ours }
 // endSilent ends the calls whose request has not arrived in time.
 func (cs *calls) endSilent(now time.Time, which func(*call) bool, patience time.Duration) {
 	late := status.Newf(codes.DeadlineExceeded, "the request did not arrive within %v", patience)
-	cs.abort(late, func(c *call) bool { return which(c) && c.isSilent() && now.Sub(c.start) > patience })
+	cs.abort(late, func(c *call) bool { return which(c) && c.isSilent() && now.Sub(c.start()) > patience })
 }
 
 // notice tells whether a handler ignores the end of its call's context, once.
@@ -212,7 +215,7 @@ func (cs *calls) notice(c *call, now time.Time) bool {
 	if c.Err() == nil || c.ignores {
 		return false
 	}
-	age := now.Sub(c.start)
+	age := now.Sub(c.start())
 	if c.over == 0 {
 		c.over = age
 	}
@@ -244,7 +247,7 @@ func (cs *calls) ended(ctx context.Context) {
 // names describes the calls that are left, for the log and for Wait's error.
 func (cs *calls) names() (names []string) {
 	cs.each(func(c *call) {
-		names = append(names, fmt.Sprintf("%s from %s, %v old", c.method.name, c.peer(), time.Since(c.start).Round(time.Millisecond)))
+		names = append(names, fmt.Sprintf("%s from %s, %v old", c.method.name, c.peer(), c.age().Round(time.Millisecond)))
 	})
 	return names
 }

@@ -165,7 +165,7 @@ func (s *Server) userHandler(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
-		c := &call{Context: ctx, cancel: cancel, method: m, start: time.Now(), request: req}
+		c := &call{Context: ctx, cancel: cancel, method: m, begun: s.uptime(), request: req}
 		if !s.calls.add(c) {
 			http.Error(w, "too many requests in flight: try again later", http.StatusServiceUnavailable)
 			return
@@ -184,9 +184,9 @@ func (s *Server) userHandler(r route) http.Handler {
 
 // letIn admits a request, or answers it.
 func (s *Server) letIn(w http.ResponseWriter, c *call, origin *http.CrossOriginProtection) bool {
-	if c.refused = s.admit(c); c.refused != nil {
-		refusal := s.refusal(c.refused)
-		s.access.write(c, grpcstatus.Code(refusal), refusal, time.Since(c.start))
+	if err := s.admit(c); err != nil {
+		refusal := s.refusal(err)
+		s.access.write(c, grpcstatus.Code(refusal), refusal, c.age())
 		refuseHTTP(w, refusal)
 		return false
 	}

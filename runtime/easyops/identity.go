@@ -46,20 +46,30 @@ var errUnverifiable = errors.New("a token was presented, and without -easyops.au
 
 // What a caller learns of a refusal: never which check failed.
 var (
-	refusedNobody  = status.Error(codes.Unauthenticated, "unauthenticated: this needs an identity that the server accepts")
-	refusedWrong   = status.Error(codes.PermissionDenied, "permission denied: this is not for the identity of its caller")
-	refusedByNoOne = status.Error(codes.Unauthenticated, "unauthenticated: this server cannot verify an identity")
+	refusedNobody  = status.New(codes.Unauthenticated, "unauthenticated: this needs an identity that the server accepts")
+	refusedWrong   = status.New(codes.PermissionDenied, "permission denied: this is not for the identity of its caller")
+	refusedByNoOne = status.New(codes.Unauthenticated, "unauthenticated: this server cannot verify an identity")
 )
 
-// refusal is what a caller learns of an error of admit or identify.
-func (s *Server) refusal(err error) error {
+// refusal is what a caller learns of an error of admit or identify, and the
+// error itself, for the log.
+type refusal struct {
+	public *status.Status
+	cause  error
+}
+
+func (r *refusal) Error() string              { return r.public.Err().Error() }
+func (r *refusal) GRPCStatus() *status.Status { return r.public }
+
+// refusal tells what a caller learns of an error of admit or identify.
+func (s *Server) refusal(cause error) error {
 	switch {
 	case s.trust != authenticated:
-		return refusedByNoOne
-	case errors.Is(err, auth.ErrDenied) && !errors.Is(err, auth.ErrUnauthenticated):
-		return refusedWrong
+		return &refusal{refusedByNoOne, cause}
+	case errors.Is(cause, auth.ErrDenied) && !errors.Is(cause, auth.ErrUnauthenticated):
+		return &refusal{refusedWrong, cause}
 	default:
-		return refusedNobody
+		return &refusal{refusedNobody, cause}
 	}
 }
 

@@ -73,7 +73,7 @@ func (c *call) isHasty() bool {
 		return false
 	}
 	deadline, ok := c.Deadline()
-	return ok && deadline.Sub(c.start) < hastyDeadline
+	return ok && deadline.Sub(c.start()) < hastyDeadline
 }
 
 // count tells whether the connection is to be closed, once a window: calls of
