@@ -52,7 +52,9 @@ func (t talkative) tell(ctx context.Context) error {
 }
 
 func (t talkative) SilentUnary(ctx context.Context, _ *who) (*who, error) { return nil, t.tell(ctx) }
-func (t talkative) SilentDown(_ *who, s down) error                       { panic(t.tell(s.Context())) }
+
+func (t talkative) SilentDown(_ *who, s down) error { panic(t.tell(s.Context())) }
+
 func (t talkative) EveryoneUnary(ctx context.Context, _ *who) (*who, error) {
 	return nil, t.tell(ctx)
 }
@@ -104,10 +106,18 @@ func testCanary(t *testing.T, w *world, mode string, way way) {
 	const canary = "canary-1f0e"
 	var answers strings.Builder
 	for _, header := range []http.Header{
-		{"Authorization": {"Bearer " + good}}, {"Authorization": {"Bearer " + forged}}, {"Authorization": {"Bearer " + late}},
-		{"Authorization": {"Bearer " + good, "Bearer " + forged}}, {"Authorization": {"Bearer " + canary}}, {"Authorization": {"Basic " + canary}},
-		{"Authorization": {canary}}, {"Easyops-Service-Authorization": {"Bearer " + canary}}, {"Easyops-Service-Authorization": {"Bearer " + good}},
-		{"Authorization": {"Bearer " + canary + "." + canary + "." + canary}}, {"Authorization": {"Bearer " + good + canary}}, {"Authorization": {"Bearer " + canary + good}},
+		{"Authorization": {"Bearer " + good}},
+		{"Authorization": {"Bearer " + forged}},
+		{"Authorization": {"Bearer " + late}},
+		{"Authorization": {"Bearer " + good, "Bearer " + forged}},
+		{"Authorization": {"Bearer " + canary}},
+		{"Authorization": {"Basic " + canary}},
+		{"Authorization": {canary}},
+		{"Easyops-Service-Authorization": {"Bearer " + canary}},
+		{"Easyops-Service-Authorization": {"Bearer " + good}},
+		{"Authorization": {"Bearer " + canary + "." + canary + "." + canary}},
+		{"Authorization": {"Bearer " + good + canary}},
+		{"Authorization": {"Bearer " + canary + good}},
 	} {
 		for _, method := range []string{service + "/SilentUnary", service + "/SilentDown", service + "/GroupsUnary", service + "/EveryoneUnary", service + "/Missing", "grpc.health.v1.Health/Check"} {
 			fmt.Fprintln(&answers, p.call(t, method, header, true))

@@ -3,7 +3,6 @@ package identity
 import (
 	"context"
 	"crypto/tls"
-	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -105,7 +104,7 @@ func (w *world) credentials(mode string) map[string]credential {
 func (w *world) options(mode string, way way) []easyops.ServerOption {
 	opts := []easyops.ServerOption{
 		easyops.WithFlags(nil), easyops.WithRegistry("none"), easyops.WithAddr("127.0.0.1:0"), easyops.WithDrainDelay(0),
-		easyops.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+		easyops.WithLogger(slog.New(slog.DiscardHandler)),
 	}
 	if mode == "standalone" {
 		if way.viaH2 {
@@ -281,10 +280,10 @@ func TestClosedByItself(t *testing.T) {
 				missing, reflected = codes.Unimplemented, codes.InvalidArgument // of a request that asks for nothing
 			}
 			for method, want := range map[string]codes.Code{
-				service + "/Missing":          missing,
-				"a.service.Of/Nobody":         missing,
-				service + "/usersunary":       missing,
-				"grpc.health.v1.Health/Check": codes.OK,
+				service + "/Missing":                                            missing,
+				"a.service.Of/Nobody":                                           missing,
+				service + "/usersunary":                                         missing,
+				"grpc.health.v1.Health/Check":                                   codes.OK,
 				"grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      reflected,
 				"grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": reflected,
 			} {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
 )
 
@@ -26,20 +25,22 @@ var ways = []way{{"native", false}, {"nethttp", true}}
 // peer is a client of HTTP/2 that speaks gRPC with its own hands: what it sends
 // of a request, and when, is for the test to say.
 type peer struct {
-	*http2.Transport
-	scheme, addr string
-	way          way
-	pages        *http.Client
+	*http.Transport // that speaks HTTP/2 alone
+	scheme, addr    string
+	way             way
+	pages           *http.Client
 }
 
 // newPeer connects to a server, by TLS where there is a configuration.
 func newPeer(t testing.TB, addr string, w way, config *tls.Config) *peer {
-	p := &peer{Transport: &http2.Transport{AllowHTTP: true}, scheme: "http", addr: addr, way: w}
-	p.DialTLSContext = func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
+	p := &peer{Transport: &http.Transport{Protocols: new(http.Protocols)}, scheme: "http", addr: addr, way: w}
+	p.Protocols.SetHTTP2(config != nil)
+	p.Protocols.SetUnencryptedHTTP2(config == nil)
+	p.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, network, addr)
-		if err != nil || config == nil {
-			return conn, err
+		if err != nil {
+			return nil, err
 		}
 		own := config.Clone()
 		own.NextProtos = []string{"h2"}

@@ -2,6 +2,7 @@ package propagation
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -62,7 +63,7 @@ func (h *hop) Repeat(req *echov1.RepeatRequest, out grpc.ServerStreamingServer[e
 	if err != nil {
 		return err
 	}
-	if _, err = in.Recv(); err == io.EOF {
+	if _, err = in.Recv(); errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err
@@ -150,7 +151,7 @@ func (c *chain) call(t *testing.T, user string) (errs [2]error) {
 	_, errs[0] = c.client.Echo(ctx, &echov1.EchoRequest{Message: "hi"})
 	stream, err := c.client.Repeat(ctx, &echov1.RepeatRequest{})
 	if err == nil {
-		if _, err = stream.Recv(); err == io.EOF {
+		if _, err = stream.Recv(); errors.Is(err, io.EOF) {
 			err = nil
 		}
 	}
@@ -196,12 +197,11 @@ func as(kind, user string, services ...string) (all []string) {
 		if kind == "certificates" {
 			s = "spiffe://" + trustDomain + "/" + s
 		}
-		switch {
-		case user == "":
-			all = append(all, "service "+s)
-		default:
-			all = append(all, "user "+user+" by service "+s)
+		caller := "service " + s
+		if user != "" {
+			caller = "user " + user + " by " + caller
 		}
+		all = append(all, caller)
 	}
 	return all
 }
