@@ -73,7 +73,7 @@ func (s *sink) UpdateState(state balancer.State) { s.policy.take(state) }
 
 // NewSubConn implements [balancer.ClientConn].
 func (s *sink) NewSubConn(addrs []resolver.Address, opts balancer.NewSubConnOptions) (balancer.SubConn, error) {
-	sc, err := s.ClientConn.NewSubConn(addrs, opts)
+	sc, err := s.ClientConn.NewSubConn(addrs, opts) //nolint:staticcheck // it passes on what gRPC's own balancer asks for
 	if err != nil {
 		return nil, err
 	}
