@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -37,15 +35,17 @@ Where buf resolves imports from a registry, let it: buf build -o - and
 --descriptor-set -.
 
 With --against, it lists the methods whose access has changed since a commit, a
-descriptor set, or what --format json has printed earlier. Access is widened
-where somebody may call who might not before. A method that was added is widened
-where it is EVERYONE, unless --allow-new.
+descriptor set, or what --format json has printed earlier. ref:NAME is a commit
+and file:NAME a file, whatever else has that name; in CI, say which. Access is
+widened where somebody may call who might not before. A method that was added is
+widened where it is EVERYONE, unless --allow-new.
 
 The exit code is 0 where nothing was widened, 1 where something was, and 2 where
 that cannot be told. Rules that a program sets by WithAccess are not in .proto
 files, and not looked at.`,
 		Example: `  easyops access
   easyops access --against origin/main
+  easyops access --against ref:refs/remotes/origin/main
   easyops access --format json proto > access.json
   buf build -o - | easyops access --descriptor-set - --against access.json`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -62,7 +62,7 @@ files, and not looked at.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&r.against, "against", "", "`commit` or file to compare with; a file is a descriptor set or JSON of this command")
+	f.StringVar(&r.against, "against", "", "`commit` or file to compare with, as ref:NAME or file:NAME where it could be both; a file is a descriptor set or JSON of this command")
 	f.BoolVar(&r.allowNew, "allow-new", false, "take new methods that are EVERYONE for granted")
 	f.StringVar(&r.descriptorSet, "descriptor-set", "", "read a FileDescriptorSet from this `file` instead of .proto files, - for the standard input")
 	f.StringVar(&r.format, "format", "table", "`kind` of output: table or json")
@@ -87,13 +87,18 @@ func (r accessRequest) run(ctx context.Context, in io.Reader, out, warn io.Write
 		return err
 	}
 	if !r.compares {
-		return printRules(out, r.format, now)
+		return printRules(out, r.format, now.rules)
 	}
 	before, err := r.before(ctx, in, warn, tree)
 	if err != nil {
 		return err
 	}
-	changes := compare(before, now, r.allowNew)
+	changes := compare(before.rules, now.rules, r.allowNew)
+	if r.descriptorSet == "" {
+		if err := before.hidden(ctx, tree, now, changes); err != nil {
+			return err
+		}
+	}
 	if err := printChanges(out, r.format, changes); err != nil {
 		return err
 	}
@@ -108,64 +113,12 @@ func (r accessRequest) check() error {
 		return errors.New("name a descriptor set or .proto files, not both")
 	case r.descriptorSet == "-" && r.against == "-":
 		return errors.New("only one of --descriptor-set and --against can be the standard input")
-	case r.compares && r.against == "":
+	case r.compares && (r.against == "" || r.against == asRef || r.against == asFile):
 		return errors.New("--against is empty: name a commit or a file")
 	case r.allowNew && !r.compares:
 		return errors.New("--allow-new goes with --against")
 	}
 	return nil
-}
-
-// now reads the rules as they are.
-func (r accessRequest) now(ctx context.Context, in io.Reader, tree protoTree) ([]rule, error) {
-	if r.descriptorSet == "" {
-		return tree.rules(ctx)
-	}
-	text, err := readInput(in, r.descriptorSet)
-	if err != nil {
-		return nil, err
-	}
-	rules, err := rulesOfSet(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.descriptorSet, err)
-	}
-	return rules, nil
-}
-
-// before reads the rules to compare with. A file comes before a commit of the
-// same name.
-func (r accessRequest) before(ctx context.Context, in io.Reader, warn io.Writer, tree protoTree) ([]rule, error) {
-	if info, err := os.Stat(r.against); r.against != "-" && (err != nil || !info.Mode().IsRegular()) {
-		if r.descriptorSet != "" {
-			return nil, fmt.Errorf("there is no file %s, and a descriptor set has no history: name .proto files to compare them with a commit", r.against)
-		}
-		rules, err := rulesAt(ctx, warn, tree, r.against)
-		if err != nil {
-			return nil, fmt.Errorf("--against %s: %w", r.against, err)
-		}
-		return rules, nil
-	}
-	text, err := readInput(in, r.against)
-	if err != nil {
-		return nil, err
-	}
-	read := rulesOfSet
-	if strings.HasPrefix(strings.TrimSpace(string(text[:min(len(text), 64)])), "{") {
-		read = rulesOfJSON
-	}
-	rules, err := read(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.against, err)
-	}
-	return rules, nil
-}
-
-// readInput reads a file, or the standard input where it is "-".
-func readInput(in io.Reader, name string) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(in)
-	}
-	return os.ReadFile(name)
 }
 
 // widened is the error where access was.

@@ -226,7 +226,6 @@ func TestAccessAgainstAFile(t *testing.T) {
 	history(t, map[string]string{"shop.proto": shop})
 	write(t, "access.json", mustCall(t, "access", "--format", "json"))
 	write(t, "set.binpb", marshal(t, descriptorSet(t)))
-	git(t, "branch", "access.json") // a file comes first
 	edit(t, "shop.proto", `groups: "staff" groups: "ops"`, `groups: "staff"`)
 	for _, against := range []string{"access.json", "set.binpb"} {
 		if code, stdout, stderr := call("access", "--against", against); code != 0 || strings.Count(stdout, "narrowed") != 2 {

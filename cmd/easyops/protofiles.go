@@ -25,39 +25,47 @@ type protoTree struct {
 	includes []string // directories to find imports in
 	top      string   // buf.yaml is not looked for above it; "" is the root of the file system
 	past     bool     // it may hold nothing
+
+	links map[string]string // submodules, which cannot be compared, by their directories
 }
 
 // rules reads the rules of all services in the tree. Each path is compiled by
 // itself: two may hold different files of one name.
-func (t protoTree) rules(ctx context.Context) (rules []rule, err error) {
+func (t protoTree) rules(ctx context.Context) (v view, err error) {
+	v.files = set{}
 	for _, path := range t.paths {
 		s, err := t.sources(path)
 		if err != nil {
-			return nil, err
+			return view{}, err
 		}
 		if len(s.names) == 0 && !t.past {
-			return nil, fmt.Errorf("%s holds no .proto files: name them, or a directory that they are in", path)
+			return view{}, fmt.Errorf("%s holds no .proto files: name them, or a directory that they are in", path)
 		}
 		if len(s.names) == 0 {
 			continue
 		}
-		set, err := s.compile(ctx)
+		compiled, err := s.compile(ctx)
 		if err != nil {
-			return nil, err
+			return view{}, err
 		}
-		of, err := rulesOfSet(set)
+		of, err := rulesOfSet(compiled)
 		if err != nil {
-			return nil, err
+			return view{}, err
 		}
-		rules = append(rules, of...)
+		v.rules = append(v.rules, of...)
+		for _, file := range s.files {
+			v.files[file] = true
+		}
 	}
-	return sorted(rules)
+	v.rules, err = sorted(v.rules)
+	return v, err
 }
 
 // sources are .proto files that are compiled together.
 type sources struct {
 	roots []string // directories that imports are relative to, absolute
 	names []string // of the files, relative to their roots
+	files []string // the files, absolute
 }
 
 // sources finds the files of a path, and the roots that they belong to.
@@ -70,6 +78,7 @@ func (t protoTree) sources(path string) (*sources, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.links = t.links
 	files, err := w.find(dir)
 	if err != nil {
 		return nil, err
@@ -100,7 +109,7 @@ func realPath(path string) (string, error) {
 }
 
 // name names files by the innermost of their roots. A file without a root is
-// none of the workspace; the options of easyops hold no services.
+// none of the workspace. Copies of the options of easyops may be in many.
 func name(files, roots []string) (*sources, error) {
 	s := &sources{roots: roots}
 	from := map[string]string{}
@@ -116,14 +125,14 @@ func name(files, roots []string) (*sources, error) {
 			return nil, err
 		}
 		rel = filepath.ToSlash(rel)
-		if root == "" || rel == easyopsv1.SourcePath {
+		if root == "" || rel == easyopsv1.SourcePath && isOptions(file) {
 			continue
 		}
 		if other := from[rel]; other != "" {
 			return nil, fmt.Errorf("%s is in %s and in %s: name one of them", rel, other, root)
 		}
 		from[rel] = root
-		s.names = append(s.names, rel)
+		s.names, s.files = append(s.names, rel), append(s.files, file)
 	}
 	return s, nil
 }

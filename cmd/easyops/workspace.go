@@ -14,6 +14,8 @@ type workspace struct {
 	modules  []string // directories that imports are relative to, absolute
 	excluded []string // directories that buf does not read, absolute
 	closed   bool     // only what is in the modules counts, as for buf
+
+	links map[string]string // submodules that must not be entered, by their directories
 }
 
 // The files in which buf describes workspaces.
@@ -61,8 +63,14 @@ func (w *workspace) enter(dir string) (bool, error) {
 	if slices.Contains(skipped, filepath.Base(dir)) || slices.Contains(w.excluded, dir) {
 		return false, nil
 	}
+	if w.closed && !w.reaches(dir) {
+		return false, nil
+	}
+	if name, is := w.links[dir]; is {
+		return false, submodule(name)
+	}
 	if w.closed {
-		return w.reaches(dir), nil
+		return true, nil
 	}
 	for _, file := range []string{bufWorkFile, bufFile} {
 		if err := w.read(dir, file); err != nil {
