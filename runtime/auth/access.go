@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -66,8 +67,11 @@ type Rule struct {
 // RuleOf returns the rule of a method: its own access rule, else its service's,
 // else the default. It reads the options easyops.v1.method and
 // easyops.v1.service. What a newer version of them says and this one does not
-// know is an error: a rule must not be passed over.
+// know is an error, as are options that were decoded without them: a rule must not be passed over.
 func RuleOf(m protoreflect.MethodDescriptor) (Rule, error) {
+	if isUnresolved(m.Options(), easyopsv1.E_Method) || isUnresolved(m.Parent().Options(), easyopsv1.E_Service) {
+		return Rule{}, errUnknown(m)
+	}
 	own, _ := proto.GetExtension(m.Options(), easyopsv1.E_Method).(*easyopsv1.MethodRules)
 	all, _ := proto.GetExtension(m.Parent().Options(), easyopsv1.E_Service).(*easyopsv1.ServiceRules)
 	access := own.GetAccess()
@@ -88,6 +92,23 @@ func RuleOf(m protoreflect.MethodDescriptor) (Rule, error) {
 		r.Timeout = max(0, t.AsDuration())
 	}
 	return r, nil
+}
+
+// isUnresolved tells whether options have an extension that was not decoded, as
+// by who did not know of it.
+func isUnresolved(options proto.Message, extension protoreflect.ExtensionType) bool {
+	if options == nil {
+		return false
+	}
+	rest := options.ProtoReflect().GetUnknown()
+	for len(rest) > 0 {
+		number, _, n := protowire.ConsumeField(rest)
+		if n < 0 || number == extension.TypeDescriptor().Number() {
+			return true
+		}
+		rest = rest[n:]
+	}
+	return false
 }
 
 func errUnknown(m protoreflect.MethodDescriptor) error {

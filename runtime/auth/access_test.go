@@ -83,6 +83,69 @@ func TestRulesOfANewerVersion(t *testing.T) {
 	}
 }
 
+// Options that were read by who did not know of rules hold them all the same.
+func TestRulesThatWereNotDecoded(t *testing.T) {
+	rules := &easyopsv1.MethodRules{Access: &easyopsv1.Access{Allow: easyopsv1.Allow_USERS, Groups: []string{"staff"}}}
+	all := &easyopsv1.ServiceRules{Access: rules.Access}
+	for name, c := range map[string]struct {
+		method, service func(proto.Message)
+		err             string
+	}{
+		"none":         {err: ""},
+		"of a method":  {method: func(o proto.Message) { proto.SetExtension(o, easyopsv1.E_Method, rules) }, err: "zz.S.Do"},
+		"of a service": {service: func(o proto.Message) { proto.SetExtension(o, easyopsv1.E_Service, all) }, err: "zz.S.Do"},
+		"of others": {method: func(o proto.Message) {
+			o.ProtoReflect().SetUnknown(protoreflect.RawFields{0x98, 0x9d, 0x19, 0x01}) // field 51731: 1
+		}},
+	} {
+		for decoded, resolver := range map[bool]*protoregistry.Types{false: {}, true: protoregistry.GlobalTypes} {
+			m := withOptions(t, resolver, c.method, c.service)
+			want := c.err
+			if decoded {
+				want = ""
+			}
+			if r, err := RuleOf(m); !matches(err, want) || decoded && c.err != "" && r.Access.Allow != Users {
+				t.Errorf("%s, decoded %v: got %v, %v, want %q", name, decoded, r, err, want)
+			}
+		}
+	}
+}
+
+// withOptions returns a method whose options went over the wire and were read
+// by who knows of the resolver's extensions.
+func withOptions(t *testing.T, resolver *protoregistry.Types, ofMethod, ofService func(proto.Message)) protoreflect.MethodDescriptor {
+	t.Helper()
+	method, service := &descriptorpb.MethodOptions{}, &descriptorpb.ServiceOptions{}
+	if ofMethod != nil {
+		ofMethod(method)
+	}
+	if ofService != nil {
+		ofService(service)
+	}
+	raw, err := proto.Marshal(&descriptorpb.FileDescriptorProto{
+		Name: proto.String("zz.proto"), Package: proto.String("zz"), Syntax: proto.String("proto3"),
+		MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("M")}},
+		Service: []*descriptorpb.ServiceDescriptorProto{{
+			Name: proto.String("S"), Options: service,
+			Method: []*descriptorpb.MethodDescriptorProto{{
+				Name: proto.String("Do"), InputType: proto.String(".zz.M"), OutputType: proto.String(".zz.M"), Options: method,
+			}},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := &descriptorpb.FileDescriptorProto{}
+	if err := (proto.UnmarshalOptions{Resolver: resolver}).Unmarshal(raw, fd); err != nil {
+		t.Fatal(err)
+	}
+	file, err := protodesc.NewFile(fd, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file.Services().Get(0).Methods().Get(0)
+}
+
 func TestString(t *testing.T) {
 	for want, a := range map[string]Access{
 		"AUTHENTICATED": {},

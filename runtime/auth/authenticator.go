@@ -144,9 +144,18 @@ func bearer(header string, values []string) (string, error) {
 
 // ask returns the answer of the first authenticator that takes the credential.
 func ask(ctx context.Context, c Credential, authenticators []Authenticator) (Identity, error) {
-	var errs []error
+	var (
+		errs []error
+		r    reading
+		id   Identity
+		err  error
+	)
 	for _, a := range authenticators {
-		id, err := a.Authenticate(ctx, c)
+		if t, ok := a.(*tokens); ok {
+			id, err = t.authenticate(ctx, c, &r)
+		} else {
+			id, err = a.Authenticate(ctx, c)
+		}
 		if err == nil && id != (Identity{}) {
 			return id, nil
 		}
@@ -155,7 +164,7 @@ func ask(ctx context.Context, c Credential, authenticators []Authenticator) (Ide
 	if err := errors.Join(errs...); err != nil {
 		return Identity{}, fmt.Errorf("%w: %v: %w", ErrUnauthenticated, c, err)
 	}
-	return Identity{}, unauthenticated("%v: no authenticator takes it%s", c, issuerOf(c.Token))
+	return Identity{}, unauthenticated("%v: no authenticator takes it%s", c, r.issuer(c.Token))
 }
 
 func unauthenticated(format string, args ...any) error {

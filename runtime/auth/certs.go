@@ -95,6 +95,14 @@ func (c *Certificates) Server() *tls.Config {
 // TrustDomain returns the trust domain of our own SPIFFE ID, "" for none.
 func (c *Certificates) TrustDomain() string { return c.get().domain }
 
+// Leaf returns our own certificate, nil for none. It must not be changed.
+func (c *Certificates) Leaf() *x509.Certificate {
+	if own := c.get().cert; own != nil {
+		return own.Leaf
+	}
+	return nil
+}
+
 // DNSNames returns the DNS names of our own certificate.
 func (c *Certificates) DNSNames() []string {
 	if own := c.get().cert; own != nil {

@@ -110,7 +110,8 @@ func (c claims) principal(names claimNames) (*Principal, error) {
 	}
 	issuer, _ := c["iss"].(string)
 	p := &Principal{ID: id, Issuer: issuer, Name: c.optional(names.name), Groups: groups}
-	if c["email_verified"] != false {
+	switch v, given := c["email_verified"]; {
+	case !given, v == true, v == "true": // some issuers write it as a string
 		p.Email = c.optional(names.email)
 	}
 	return p, nil

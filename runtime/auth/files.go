@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -74,8 +75,26 @@ func sameFile(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
+// openRegular opens a file that is not one that could block, such as a pipe. Nor
+// does it block to find out.
+func openRegular(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: no regular file but a directory, a pipe or the like", path)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
 func readFile(path string, limit int64) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
@@ -228,10 +247,10 @@ func (w *watched[T]) get() T { return w.current.Load().value }
 
 // fresh returns what is in force, after a look at the files where the last one
 // is longer ago than freshness. It is for programs in which nobody calls
-// Refresh.
+// Refresh. It does not wait for a look that is going on: the files may be on a
+// disk that hangs.
 func (w *watched[T]) fresh() T {
-	if w.isStale() {
-		w.mu.Lock()
+	if w.isStale() && w.mu.TryLock() {
 		defer w.mu.Unlock()
 		if w.isStale() {
 			w.refresh(time.Now())

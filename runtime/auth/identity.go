@@ -4,7 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Principal is a user or a service whose identity was verified.
@@ -48,13 +52,23 @@ func (c Caller) String() string {
 	user, service := c.User, c.Service
 	switch {
 	case user != nil && service != nil:
-		return "user " + user.ID + " by service " + service.ID
+		return "user " + printable(user.ID) + " by service " + printable(service.ID)
 	case user != nil:
-		return "user " + user.ID
+		return "user " + printable(user.ID)
 	case service != nil:
-		return "service " + service.ID
+		return "service " + printable(service.ID)
 	}
 	return "anonymous"
+}
+
+// printable quotes an ID that people could take for more or for something else:
+// one with spaces or quotes in it, or with characters that do not show.
+func printable(id string) string {
+	odd := func(r rune) bool { return r == ' ' || r == '"' || r == utf8.RuneError || !unicode.IsPrint(r) }
+	if id == "" || strings.ContainsFunc(id, odd) {
+		return strconv.Quote(id)
+	}
+	return id
 }
 
 // GoString keeps the token out of %#v.

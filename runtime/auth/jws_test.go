@@ -69,7 +69,7 @@ func TestFindKey(t *testing.T) {
 		{jws{alg: "EdDSA"}, keys, "there are 2 for alg"},
 		{jws{alg: "RS256"}, keys, "there are 0 for alg"},
 		{jws{alg: "none"}, keys, "there are 0 for alg"},
-		{jws{alg: "EdDSA", kid: "ed-1", hasKid: true}, &keySet{}, "unknown key: there are none yet"},
+		{jws{alg: "EdDSA", kid: "ed-1", hasKid: true}, &keySet{}, "unknown key: there are none"},
 	} {
 		k, err := c.set.find(c.token)
 		if err != nil && !strings.Contains(err.Error(), c.want) || err == nil && k.id != c.want {
@@ -86,6 +86,22 @@ func TestUserTokenInTheServiceHeader(t *testing.T) {
 		id, err := a.Authenticate(context.Background(), Credential{Token: k.token(), OfService: true})
 		if !matches(err, "proves a user") || id != (Identity{}) {
 			t.Errorf("got %v, %v", id, err)
+		}
+	}
+}
+
+// The SPIFFE ID of a service is for its certificate to prove: rules that name
+// one whole do not ask for an issuer.
+func TestNoTokenProvesASPIFFEID(t *testing.T) {
+	k := newEdKey("k")
+	a := open(t, "&use=service", k)
+	for id, want := range map[string]string{
+		"billing": "", "example.org/billing": "", "x-spiffe://example.org/billing": "",
+		"spiffe://example.org/billing": "only a certificate proves", "SPIFFE://example.org/billing": "only a certificate proves", "spiffe://": "only a certificate proves",
+	} {
+		got, err := authenticate(a, k.token("sub", id))
+		if !matches(err, want) || err == nil && got.Service.ID != id {
+			t.Errorf("%s: got %v, %v, want %q", id, got, err, want)
 		}
 	}
 }

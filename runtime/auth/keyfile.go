@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 )
 
@@ -31,7 +30,7 @@ func (f keyFile) Refresh(now time.Time) {
 }
 
 func (f keyFile) load(now time.Time) error {
-	data, err := readRegular(f.where)
+	data, err := readKeys(f.where)
 	if err == nil {
 		err = f.read(data, now)
 	}
@@ -47,17 +46,8 @@ func (f keyFile) fetch(context.Context) (*keySet, error) { return f.current(), n
 // Close implements [keySource].
 func (f keyFile) Close() error { return nil }
 
-// readRegular reads a file of keys. It must not be one that could block, such as
-// a pipe.
-func readRegular(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("no regular file")
-	}
-	file, err := os.Open(path)
+func readKeys(path string) ([]byte, error) {
+	file, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -29,21 +30,37 @@ func (r *keyring) current() *keySet {
 	return r.keys
 }
 
-// read puts a JSON Web Key Set in force. An error leaves the last one.
+// errNoneLeft is a set that the issuer has taken the last key out of.
+var errNoneLeft = errors.New("no usable key is left: every token is refused")
+
+// read puts a JSON Web Key Set in force. An error leaves the last one. A set
+// without a usable key is one only at first: later it takes back what there was.
 func (r *keyring) read(data []byte, now time.Time) error {
 	keys, ignored, err := parseKeys(data)
-	if err != nil {
-		return err
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.err != nil || !keys.equal(r.keys) {
-		r.log.Info("keys of tokens read", "keys", keys.String(), "ignored", ignored)
+	var fault error
+	switch {
+	case errors.Is(err, errNoKeys) && !r.since.IsZero():
+		fault = errNoneLeft
+	case err != nil:
+		return err
+	}
+	if !errors.Is(r.err, fault) || !keys.equal(r.keys) {
+		r.tell(keys, ignored, fault)
 		r.since = now
 	}
 	keys.succeed(r.keys)
-	r.keys, r.err = keys, nil
+	r.keys, r.err = keys, fault
 	return nil
+}
+
+func (r *keyring) tell(keys *keySet, ignored []string, fault error) {
+	if fault != nil {
+		r.log.Error("no keys of tokens are left", "ignored", ignored, "err", fault)
+		return
+	}
+	r.log.Info("keys of tokens read", "keys", keys.String(), "ignored", ignored)
 }
 
 // fail says why there are no newer keys. The log is told once of each reason.

@@ -48,13 +48,16 @@ type keySet struct {
 // errUnknownKey is a key that the issuer may have got since we looked.
 var errUnknownKey = errors.New("unknown key")
 
+// errNoKeys is a well-formed set without a key that is of use.
+var errNoKeys = errors.New("no key that can verify")
+
 // find returns the key that a token says it is signed with. The key decides
 // which algorithm that is.
 func (s *keySet) find(t jws) (*key, error) {
 	k := s.byID[t.kid]
 	switch {
 	case len(s.all) == 0:
-		return nil, fmt.Errorf("%w: there are none yet", errUnknownKey)
+		return nil, fmt.Errorf("%w: there are none", errUnknownKey)
 	case t.hasKid && k == nil:
 		return nil, fmt.Errorf("%w: kid %q", errUnknownKey, t.kid)
 	case !t.hasKid:
@@ -82,6 +85,9 @@ func (s *keySet) only(alg string) (k *key, n int) {
 
 // String lists the keys for people.
 func (s *keySet) String() string {
+	if len(s.all) == 0 {
+		return "no keys"
+	}
 	var list []string
 	for _, k := range s.all {
 		list = append(list, strings.TrimSpace(string(k.alg)+" "+k.id))
@@ -116,16 +122,15 @@ func (s *keySet) succeed(old *keySet) {
 
 // parseKeys reads a JSON Web Key Set (RFC 7517). Keys that can verify nothing
 // here are passed over, as issuers have keys for other purposes too; ignored says
-// why. An error is a set of which nothing is left, or that names two keys alike.
+// why. An error is a set that names two keys alike, and errNoKeys one of which
+// nothing is left.
 func parseKeys(data []byte) (s *keySet, ignored []string, err error) {
-	var raw struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(data, &raw); err != nil {
+	list, err := listOfKeys(data)
+	if err != nil {
 		return nil, nil, fmt.Errorf("no JSON Web Key Set: %w", err)
 	}
 	s = &keySet{byID: map[string]*key{}}
-	for i, data := range raw.Keys {
+	for i, data := range list {
 		k, err := parseKey(data)
 		if err != nil {
 			ignored = append(ignored, fmt.Sprintf("key %d: %v", i+1, err))
@@ -143,9 +148,24 @@ func parseKeys(data []byte) (s *keySet, ignored []string, err error) {
 		}
 	}
 	if len(s.all) == 0 {
-		return nil, ignored, fmt.Errorf("no key that can verify: %s", strings.Join(append(ignored, fmt.Sprintf("%d in all", len(raw.Keys))), "; "))
+		return s, ignored, fmt.Errorf("%w: %s", errNoKeys, strings.Join(append(ignored, fmt.Sprintf("%d in all", len(list))), "; "))
 	}
 	return s, ignored, nil
+}
+
+// listOfKeys returns the keys of a set. A list that is null is an empty one, as
+// some issuers write it; none at all is no set.
+func listOfKeys(data []byte) (list []json.RawMessage, err error) {
+	var set struct {
+		Keys json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(data, &set); err != nil {
+		return nil, err
+	}
+	if set.Keys == nil {
+		return nil, errors.New("it has no list of keys")
+	}
+	return list, json.Unmarshal(set.Keys, &list)
 }
 
 func parseKey(data []byte) (*key, error) {

@@ -63,7 +63,10 @@ func TestParseKeys(t *testing.T) {
 		"one kid for two":     {list(jwk("EdDSA", same), jwk("ES256", func(j *jose.JSONWebKey) { j.KeyID = "ed-1" })), "", `two keys have the kid "ed-1"`, 0},
 		"kid of an unusable":  {list(jwk("EdDSA", same), jwk("RS256", func(j *jose.JSONWebKey) { j.KeyID, j.Use = "ed-1", "enc" })), "EdDSA ed-1", "", 1},
 		"empty":               {list(), "", "no key that can verify", 0},
-		"a key, not a set":    {jwk("EdDSA", same), "", "no key that can verify", 0},
+		"null":                {`{"keys":null}`, "", "no key that can verify", 0},
+		"no list":             {`{"keys":{}}`, "", "no JSON Web Key Set", 0},
+		"empty object":        {`{}`, "", "no list of keys", 0},
+		"a key, not a set":    {jwk("EdDSA", same), "", "no list of keys", 0},
 		"PEM":                 {"-----BEGIN PUBLIC KEY-----", "", "no JSON Web Key Set", 0},
 		"nothing":             {"", "", "no JSON Web Key Set", 0},
 		"list":                {"[]", "", "no JSON Web Key Set", 0},
@@ -124,7 +127,14 @@ func TestKeyFileRotates(t *testing.T) {
 	step("broken", false, true, path)
 	step("still broken", false, true, "JSON")
 	os.WriteFile(path, []byte(`{"keys":[]}`), 0o600)
-	step("empty", false, true, "no key")
+	step("empty", false, false, "no usable key is left")
+	step("still empty", false, false, "no usable key is left")
+	rewriteKeys(t, path, next)
+	step("next again", false, true, "")
+	rewriteKeys(t, path, testKey{id: "next", alg: "ES384", priv: must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader))})
+	step("of another algorithm", false, false, "no usable key is left")
+	rewriteKeys(t, path, next)
+	step("next once more", false, true, "")
 	os.Remove(path)
 	step("removed", false, true, "no such file")
 	os.Mkdir(path, 0o700)
@@ -140,7 +150,7 @@ func TestKeyFileRotates(t *testing.T) {
 	same := newEdKey("old")
 	rewriteKeys(t, path, same)
 	step("another key by the same name", false, false, "")
-	for want, n := range map[string]int{"cannot be read": 4, "keys of tokens read": 5, old.token(): 0} {
+	for want, n := range map[string]int{"cannot be read": 3, "keys of tokens read": 7, "no keys of tokens are left": 2, old.token(): 0} {
 		if got := strings.Count(log.String(), want); got != n {
 			t.Errorf("the log holds %q %d times, want %d:\n%s", want, got, n, log.String())
 		}

@@ -20,6 +20,11 @@ const maxRemembered = 1024
 // segment of its SPIFFE ID where it is in the server's own trust domain, which
 // trustDomain returns, "" for none.
 //
+// Where an authority in the chain of the certificate names a trust domain of its
+// own, by a URI like spiffe://example.org, it vouches for the SPIFFE IDs of that
+// one only, and rules may use the DNS names that it vouches for where it is the
+// server's. An authority that names none vouches for all names.
+//
 // The certificates were verified by the server, against the authorities in force
 // when the connection began.
 func MTLS(trustDomain func() string) Authenticator {
@@ -39,6 +44,7 @@ type mtls struct {
 type certIdentity struct {
 	Identity
 	domain string // the server's own, as of then
+	vouch  string // the trust domain of the chain's authorities, as of then
 	err    error
 }
 
@@ -47,7 +53,11 @@ func (m *mtls) Authenticate(_ context.Context, c Credential) (Identity, error) {
 		return Identity{}, nil
 	}
 	leaf := c.Certs[0]
-	id := m.identity(leaf)
+	vouch, err := authorityDomain(c.Certs)
+	if err != nil {
+		return Identity{}, err
+	}
+	id := m.identity(leaf, vouch)
 	switch {
 	case id.err != nil:
 		return Identity{}, id.err
@@ -57,16 +67,18 @@ func (m *mtls) Authenticate(_ context.Context, c Credential) (Identity, error) {
 	return id.Identity, nil
 }
 
-func (m *mtls) identity(leaf *x509.Certificate) *certIdentity {
+func (m *mtls) identity(leaf *x509.Certificate, vouch string) *certIdentity {
 	domain := ""
 	if m.trustDomain != nil {
 		domain = m.trustDomain()
 	}
-	if known, ok := m.known.Load(leaf); ok && known.(*certIdentity).domain == domain {
-		return known.(*certIdentity)
+	if known, ok := m.known.Load(leaf); ok {
+		if id := known.(*certIdentity); id.domain == domain && id.vouch == vouch {
+			return id
+		}
 	}
-	id := &certIdentity{domain: domain}
-	id.Service, id.err = servicePrincipal(leaf, domain)
+	id := &certIdentity{domain: domain, vouch: vouch}
+	id.Service, id.err = servicePrincipal(leaf, domain, vouch)
 	if m.count.Add(1) > maxRemembered {
 		m.known.Clear()
 		m.count.Store(1)
@@ -76,9 +88,12 @@ func (m *mtls) identity(leaf *x509.Certificate) *certIdentity {
 }
 
 // servicePrincipal returns who a certificate is of, for a server of the trust
-// domain.
-func servicePrincipal(leaf *x509.Certificate, ownDomain string) (*Principal, error) {
+// domain, by authorities of another one or of none.
+func servicePrincipal(leaf *x509.Certificate, ownDomain, vouch string) (*Principal, error) {
 	id, err := spiffeOf(leaf)
+	if err == nil {
+		err = id.checkAuthority(vouch)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -92,8 +107,21 @@ func servicePrincipal(leaf *x509.Certificate, ownDomain string) (*Principal, err
 	}
 	for _, name := range leaf.DNSNames {
 		if name != "" && !strings.Contains(name, "*") {
-			return &Principal{ID: name, Name: name, Expires: leaf.NotAfter}, nil
+			return dnsPrincipal(name, leaf, vouch == "" || vouch == ownDomain)
 		}
 	}
 	return nil, errors.New("the certificate names no service: it has neither a SPIFFE ID nor a DNS name, and a common name does not count")
+}
+
+// dnsPrincipal returns the service of a DNS name, which must not be written like
+// a SPIFFE ID.
+func dnsPrincipal(name string, leaf *x509.Certificate, own bool) (*Principal, error) {
+	if strings.ContainsFunc(name, notInPath) {
+		return nil, fmt.Errorf("the DNS name %.300q of the certificate is not made of letters, digits, dots, dashes and underscores", name)
+	}
+	p := &Principal{ID: name, Name: name, Expires: leaf.NotAfter}
+	if !own {
+		p.names = []string{} // named by no rule
+	}
+	return p, nil
 }

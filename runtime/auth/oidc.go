@@ -17,7 +17,8 @@ import (
 
 const (
 	fetchTimeout  = 5 * time.Second  // of discovery and keys together
-	fetchInterval = 15 * time.Second // the least between two fetches
+	fetchInterval = 15 * time.Second // the least between the end of a fetch and the next
+	maxWaiting    = 64               // calls that wait for a fetch
 	maxRedirects  = 3
 	keysTTL       = time.Hour // the most between two fetches, once there was one
 	minKeysTTL    = time.Minute
@@ -26,7 +27,8 @@ const (
 // provider is the [keySource] of "oidc:": the keys of an OpenID provider. They
 // are fetched when first needed, when a token names an unknown one, and every
 // hour or as often as the provider asks for, but never again within
-// fetchInterval. While the provider is away, the last keys stay in force.
+// fetchInterval. While the provider is away, the last keys stay in force. Anyone
+// can make calls wait for a slow one, so that few do.
 type provider struct {
 	*keyring
 	issuer *url.URL
@@ -34,7 +36,7 @@ type provider struct {
 
 	mu     sync.Mutex
 	flight *flight   // what is going on; nil for nothing
-	last   time.Time // when the last fetch began
+	last   time.Time // when the last fetch ended
 	due    time.Time // when the keys are to be fetched again; zero until they were
 	closed bool
 }
@@ -44,6 +46,8 @@ type flight struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // may be read when done is closed
+
+	waiting int // calls; locked by the provider
 }
 
 func newOIDC(issuer string, transport http.RoundTripper, log *slog.Logger) (*provider, error) {
@@ -99,18 +103,38 @@ func (p *provider) Refresh(now time.Time) {
 
 // fetch implements [keySource].
 func (p *provider) fetch(ctx context.Context) (*keySet, error) {
-	p.mu.Lock()
-	f, err := p.begin(time.Now())
-	p.mu.Unlock()
+	f, err := p.board(time.Now())
 	if err != nil {
 		return nil, err
 	}
+	defer p.leave(f)
 	select {
 	case <-f.done:
 		return p.current(), f.err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for the issuer's keys: %w", ctx.Err())
 	}
+}
+
+// board returns a fetch to wait for.
+func (p *provider) board(now time.Time) (*flight, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, err := p.begin(now)
+	if err != nil {
+		return nil, err
+	}
+	if f.waiting >= maxWaiting {
+		return nil, fmt.Errorf("the issuer's keys are being asked for, and %d calls wait for them already", f.waiting)
+	}
+	f.waiting++
+	return f, nil
+}
+
+func (p *provider) leave(f *flight) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.waiting--
 }
 
 // begin returns the fetch that is going on, or a new one where that is allowed.
@@ -126,7 +150,7 @@ func (p *provider) begin(now time.Time) (*flight, error) {
 		return nil, fmt.Errorf("the issuer's keys were asked for %v ago, and are once in %v at most", since.Round(time.Millisecond), fetchInterval)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
-	p.last, p.flight = now, &flight{cancel: cancel, done: make(chan struct{})}
+	p.flight = &flight{cancel: cancel, done: make(chan struct{})}
 	go p.run(ctx, p.flight)
 	return p.flight, nil
 }
@@ -141,9 +165,9 @@ func (p *provider) run(ctx context.Context, f *flight) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f.err, p.flight = err, nil
+	f.err, p.flight, p.last = err, nil, time.Now()
 	if err == nil || !p.due.IsZero() {
-		p.due = time.Now().Add(ttl)
+		p.due = p.last.Add(ttl)
 	}
 	close(f.done)
 }

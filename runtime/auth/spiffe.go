@@ -27,6 +27,11 @@ func (id spiffeID) String() string {
 	return spiffeScheme + id.domain + id.path
 }
 
+// isSPIFFE tells whether a name is written like a SPIFFE ID, good or not.
+func isSPIFFE(name string) bool {
+	return len(name) >= len(spiffeScheme) && strings.EqualFold(name[:len(spiffeScheme)], spiffeScheme)
+}
+
 // name is the last segment of the path.
 func (id spiffeID) name() string { return id.path[strings.LastIndexByte(id.path, '/')+1:] }
 
@@ -81,4 +86,30 @@ func notInPath(r rune) bool {
 		return false
 	}
 	return true
+}
+
+// authorityDomain returns the trust domain that the authorities of a verified
+// chain are of, "" for none. As X509-SVID has it, they name it by a URI.
+func authorityDomain(chain []*x509.Certificate) (domain string, err error) {
+	for _, authority := range chain[1:] {
+		for _, u := range authority.URIs {
+			switch {
+			case u.Scheme != "spiffe":
+			case u.Host == "" || domain != "" && domain != u.Host:
+				return "", fmt.Errorf("the authorities of the certificate are of trust domains %q and %q", domain, u.Host)
+			default:
+				domain = u.Host
+			}
+		}
+	}
+	return domain, nil
+}
+
+// checkAuthority tells whether authorities of a trust domain, "" for none, may
+// vouch for the ID.
+func (id spiffeID) checkAuthority(vouch string) error {
+	if vouch == "" || id.domain == "" || vouch == id.domain {
+		return nil
+	}
+	return fmt.Errorf("the certificate is of %.300q, and its authority of trust domain %.300q", id, vouch)
 }

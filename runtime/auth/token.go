@@ -24,6 +24,11 @@ var errForeign = errors.New("a token of another issuer")
 
 // Authenticate implements [Authenticator].
 func (t *tokens) Authenticate(ctx context.Context, c Credential) (Identity, error) {
+	return t.authenticate(ctx, c, &reading{})
+}
+
+// authenticate is Authenticate with what others have read of the token.
+func (t *tokens) authenticate(ctx context.Context, c Credential, r *reading) (Identity, error) {
 	if c.Token == "" {
 		return Identity{}, nil
 	}
@@ -31,7 +36,7 @@ func (t *tokens) Authenticate(ctx context.Context, c Credential) (Identity, erro
 	v := t.cache.get(c.Token, now)
 	if v == nil {
 		var err error
-		if v, err = t.verify(ctx, c.Token, now); errors.Is(err, errForeign) {
+		if v, err = t.verify(ctx, c.Token, r, now); errors.Is(err, errForeign) {
 			return Identity{}, nil
 		} else if err != nil {
 			return Identity{}, err
@@ -51,14 +56,10 @@ func (t *tokens) Authenticate(ctx context.Context, c Credential) (Identity, erro
 
 // verify does the whole: what is cheap first, and the signature last. What an
 // error holds of the token is quoted and short.
-func (t *tokens) verify(ctx context.Context, raw string, now time.Time) (*verified, error) {
-	token, err := parseJWS(raw)
+func (t *tokens) verify(ctx context.Context, raw string, r *reading, now time.Time) (*verified, error) {
+	token, said, err := r.of(raw)
 	if err != nil {
 		return nil, err
-	}
-	said, err := parseObject(token.payload)
-	if err != nil {
-		return nil, fmt.Errorf("claims: %w", err)
 	}
 	if said["iss"] != t.issuer {
 		return nil, errForeign
@@ -91,6 +92,9 @@ func (t *tokens) principal(said claims, now time.Time) (*Principal, error) {
 		return nil, err
 	}
 	p.Expires = until
+	if t.service && isSPIFFE(p.ID) {
+		return nil, fmt.Errorf("%s is the SPIFFE ID %.80q, which only a certificate proves", t.claims.id, p.ID)
+	}
 	if t.service && !t.own {
 		p.names = []string{} // named by no rule
 	}
@@ -146,17 +150,4 @@ func (t *tokens) Clear() { t.cache.clear() }
 // String names the authenticator for people.
 func (t *tokens) String() string {
 	return fmt.Sprintf("%s tokens of %s (%s)", t.use(), t.issuer, t.kind)
-}
-
-// issuerOf says, for the log, whose token nobody takes.
-func issuerOf(raw string) string {
-	token, err := parseJWS(raw)
-	if err != nil {
-		return ""
-	}
-	said, err := parseObject(token.payload)
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprintf(": it says that it is of issuer %.256q", fmt.Sprint(said["iss"]))
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -89,6 +90,50 @@ func TestTokenFileChanges(t *testing.T) {
 	if err := tok.State().Err; err != nil {
 		t.Errorf("state: %v", err)
 	}
+}
+
+// A pipe, or whatever else there may be in the file's place, blocks nobody.
+func TestTokenFileIsAPipe(t *testing.T) {
+	path := newTokenFile(t, "one")
+	tok, err := TokenFile(path, (&logLines{}).logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.Remove(path)
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		long := time.Now().Add(-time.Hour)
+		tok.looked.Store(&long)
+		wantToken(t, tok, "one")
+		if err := tok.State().Err; !matches(err, "no regular file") {
+			t.Errorf("state: %v", err)
+		}
+	}
+	if _, err := TokenFile(path, nil); !matches(err, "no regular file") {
+		t.Errorf("a new one: %v", err)
+	}
+	os.Remove(path)
+	overwrite(t, path, []byte("two"))
+	tok.Refresh(time.Now())
+	wantToken(t, tok, "two")
+}
+
+// A look that hangs holds up nobody else.
+func TestTokenFileThatHangs(t *testing.T) {
+	path := newTokenFile(t, "one")
+	tok, err := TokenFile(path, (&logLines{}).logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace(t, path, []byte("two"))
+	long := time.Now().Add(-time.Hour)
+	tok.looked.Store(&long)
+	tok.mu.Lock() // as of who looks
+	wantToken(t, tok, "one")
+	tok.mu.Unlock()
+	wantToken(t, tok, "two")
 }
 
 func TestTokenFileThatOthersCanRead(t *testing.T) {

@@ -45,7 +45,7 @@ func verifyServer(roots *x509.CertPool, state tls.ConnectionState, check func(*x
 	for _, cert := range state.PeerCertificates[1:] {
 		intermediates.AddCert(cert)
 	}
-	_, err := leaf.Verify(x509.VerifyOptions{
+	chains, err := leaf.Verify(x509.VerifyOptions{
 		Roots:         roots, // nil are the system's
 		Intermediates: intermediates,
 		CurrentTime:   time.Now(),
@@ -54,10 +54,29 @@ func verifyServer(roots *x509.CertPool, state tls.ConnectionState, check func(*x
 	if err != nil {
 		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
 	}
+	if err := checkAuthorities(leaf, chains); err != nil {
+		return err
+	}
 	if check == nil {
 		check = ServesHost(state.ServerName)
 	}
 	return check(leaf)
+}
+
+// checkAuthorities refuses a SPIFFE ID that none of the chains may vouch for.
+// What else is wrong with it is for those who ask for one.
+func checkAuthorities(leaf *x509.Certificate, chains [][]*x509.Certificate) (err error) {
+	id, _ := spiffeOf(leaf)
+	for _, chain := range chains {
+		var vouch string
+		if vouch, err = authorityDomain(chain); err == nil {
+			err = id.checkAuthority(vouch)
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // clientCertificate returns our certificate where the server's authorities
