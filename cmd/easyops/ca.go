@@ -127,6 +127,9 @@ type authority struct {
 
 // readAuthority reads what [newAuthority] made.
 func readAuthority(dir string) (*authority, error) {
+	if err := wantDirectory("DIR", dir, "of the authority"); err != nil {
+		return nil, err
+	}
 	path := filepath.Join(dir, caFile)
 	cert, err := readCertificate(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -139,10 +142,23 @@ func readAuthority(dir string) (*authority, error) {
 		return nil, fmt.Errorf("%s is not an authority that easyops ca new made", path)
 	}
 	key, err := readPrivateKey(filepath.Join(dir, caKeyFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: DIR is the directory of the authority%s", err, authorityAbove(dir))
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &authority{cert, key, cert.URIs[0].Host}, nil
+}
+
+// authorityAbove names the directory above where an authority is in that: its
+// certificates are below it.
+func authorityAbove(dir string) string {
+	above := filepath.Dir(filepath.Clean(dir))
+	if _, err := os.Stat(filepath.Join(above, caKeyFile)); err != nil {
+		return ", which easyops ca new makes"
+	}
+	return ": " + above
 }
 
 // readCertificate reads the first certificate of a file, PEM.

@@ -73,7 +73,7 @@ func TestCAIssue(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ca")
 	mustCall(t, "ca", "new", "--trust-domain", "example.org", dir)
 	mustCall(t, "ca", "issue", "--service", "echo.v1.EchoService", "--service", "ping.v1.PingService", "--id", "team/echo",
-		"--dns", "localhost,*.example.org", "--ip", "127.0.0.1", "--ip", "::1", dir)
+		"--dns", "localhost,*.example.org", "--ip", "127.0.0.1, ::1", dir)
 	want := map[string]fs.FileMode{".": 0o700, "ca.pem": 0o644, "cert.pem": 0o644, "key.pem": 0o600}
 	if diff := cmp.Diff(want, modes(t, filepath.Join(dir, "team", "echo"))); diff != "" {
 		t.Error(diff)
@@ -179,8 +179,10 @@ func TestCAIssueAgain(t *testing.T) {
 func TestCAThatRefuses(t *testing.T) {
 	dir := t.TempDir()
 	mustCall(t, "ca", "new", "--ttl", "60d", dir)
-	keys := t.TempDir()
-	mustCall(t, "keys", "new", keys)
+	authority := string(read(t, filepath.Join(dir, caFile)))
+	write(t, filepath.Join(dir, "b", caFile), authority) // as beside a certificate
+	other := t.TempDir()
+	write(t, filepath.Join(other, caFile), authority)
 	for _, test := range []struct {
 		args string
 		code int
@@ -199,7 +201,16 @@ func TestCAThatRefuses(t *testing.T) {
 		{"issue --id a --service echo/v1 DIR", 2, "echo.v1.EchoService"},
 		{"issue --id a --dns localhost:443 DIR", 2, "without a port"},
 		{"issue --id a --dns -x DIR", 2, "without a port"},
-		{"issue --id a --ip localhost DIR", 2, "--ip"},
+		{"issue --id a --dns 127.0.0.1 DIR", 2, "write --ip 127.0.0.1"},
+		{"issue --id a --dns localhost,::1 DIR", 2, "write --ip ::1"},
+		{"issue --id a --ip localhost DIR", 2, `--ip "localhost": write an IP address without a port, such as 127.0.0.1, and DNS names with --dns`},
+		{"issue --id a --ip 127.0.0.1:443 DIR", 2, "without a port"},
+		{"issue --id a --ip 127.0.0.1, DIR", 2, "--ip"},
+		{"issue --id --dns localhost DIR", 2, "--id has no value"},
+		{"issue --id a --ip --dns localhost DIR", 2, "ca issue: --ip has no value"},
+		{"issue --id a DIR/ca.pem", 2, "DIR names the directory of the authority, such as " + dir},
+		{"issue --id a DIR/b", 1, "DIR is the directory of the authority: " + dir + "\n"},
+		{"issue --id a OTHER", 1, "DIR is the directory of the authority, which easyops ca new makes"},
 		{"issue --id a --ttl soon DIR", 2, "90d"},
 		{"issue --id a DIR", 1, "shorten --ttl"}, // 90 days, and the authority has 60
 		{"issue --id a nowhere", 1, "ca new nowhere"},
@@ -207,12 +218,12 @@ func TestCAThatRefuses(t *testing.T) {
 		{"new --trust-domain Example.org x", 2, "lower-case"},
 		{"new --trust-domain spiffe://x x", 2, "such as example.org"},
 	} {
-		args := strings.Fields("ca " + strings.ReplaceAll(test.args, "DIR", dir))
+		args := strings.Fields("ca " + strings.NewReplacer("DIR", dir, "OTHER", other).Replace(test.args))
 		if code, stdout, stderr := call(args...); code != test.code || stdout != "" || !strings.Contains(stderr, test.says) {
 			t.Errorf("%.80q: code %d, %q, %.300q", test.args, code, stdout, stderr)
 		}
 	}
-	if files := modes(t, dir); len(files) != 3 {
+	if files := modes(t, dir); len(files) != 5 {
 		t.Errorf("something was written: %v", files)
 	}
 }

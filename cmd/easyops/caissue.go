@@ -26,7 +26,7 @@ type certRequest struct {
 	id       string // path of the SPIFFE ID, without its first slash
 	services []string
 	dns      []string
-	ips      []net.IP
+	ips      addresses
 	ttl      lifetime
 }
 
@@ -81,11 +81,10 @@ files again when they change.
 	f.StringVar(&request.id, "id", "", "`name` of the program, which rules use")
 	f.StringSliceVar(&request.services, "service", nil, "full `name` of a service that it may serve; several are allowed")
 	f.StringSliceVar(&request.dns, "dns", nil, "DNS `name` of its machine; several are allowed")
-	f.IPSliceVar(&request.ips, "ip", nil, "IP `address` of its machine; several are allowed")
+	f.Var(&request.ips, "ip", "IP `address` of its machine; several are allowed")
 	f.Var(&request.ttl, "ttl", "how long the certificate is good for")
 	f.StringVar(&out, "out", "", "`directory` to write to (DIR/NAME)")
 	f.BoolVar(&force, "force", false, "replace a certificate that is there")
-	f.Lookup("ip").DefValue = "" // not "[]"
 	_ = c.MarkFlagDirname("out")
 	return c
 }
@@ -105,7 +104,10 @@ func (r certRequest) check() error {
 		}
 	}
 	for _, name := range r.dns {
-		if len(name) > 253 || !hostName.MatchString(name) {
+		switch {
+		case net.ParseIP(name) != nil: // clients look for it among addresses alone
+			errs = append(errs, fmt.Errorf("--dns %q is an address: write --ip %s", name, name))
+		case len(name) > 253 || !hostName.MatchString(name):
 			errs = append(errs, fmt.Errorf("--dns %q is no DNS name: write it without a port, such as localhost, and addresses with --ip", name))
 		}
 	}

@@ -50,6 +50,15 @@ func writeFiles(w io.Writer, force bool, files ...file) error {
 	return nil
 }
 
+// wantDirectory returns an error where a path, which a command line gives as
+// name, is that of a file.
+func wantDirectory(name, path, what string) error {
+	if info, err := os.Stat(path); err != nil || info.IsDir() {
+		return nil // what is missing is told by who reads it
+	}
+	return usagef("%s is a file, and %s names the directory %s, such as %s", path, name, what, filepath.Dir(path))
+}
+
 // writeWhole writes a file so that readers find all of the old one or all of the
 // new one, and nobody but its owner ever one that is secret.
 func writeWhole(f file) (err error) {

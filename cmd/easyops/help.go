@@ -1,13 +1,11 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // helpWidth is how wide the explanations of flags may be, in characters.
@@ -51,8 +49,9 @@ func leaves(c *cobra.Command) (all []*cobra.Command) {
 
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND]",
-		Short: "Explain a command.",
+		Use:                   "help [COMMAND]",
+		Short:                 "Explain a command.",
+		DisableFlagsInUseLine: true,
 		RunE: func(c *cobra.Command, args []string) error {
 			target, rest, err := c.Root().Find(args)
 			if err != nil || len(rest) > 0 {
@@ -64,7 +63,9 @@ func helpCommand() *cobra.Command {
 		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) (names []string, _ cobra.ShellCompDirective) {
 			if target, rest, err := c.Root().Find(args); err == nil && len(rest) == 0 {
 				for _, sub := range target.Commands() {
-					names = append(names, cobra.CompletionWithDesc(sub.Name(), sub.Short))
+					if sub.IsAvailableCommand() || sub.Name() == "help" {
+						names = append(names, cobra.CompletionWithDesc(sub.Name(), sub.Short))
+					}
 				}
 			}
 			return names, cobra.ShellCompDirectiveNoFileComp
@@ -81,18 +82,6 @@ func noCommand(c *cobra.Command, name string) error {
 		}
 	}
 	return usagef("there is no command %q: %s", name, advice)
-}
-
-// flagError says what is wrong with a flag. Flags of Go programs have one dash,
-// so that is a likely mistake.
-func flagError(c *cobra.Command, err error) error {
-	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		name, _, _ := strings.Cut(unknown.GetSpecifiedShortnames(), "=")
-		if len(name) > 1 && c.Flags().Lookup(name) != nil {
-			return usagef("%s: -%s has two dashes: --%s", words(c), name, name)
-		}
-	}
-	return usagef("%s: %w: run easyops help %s", words(c), err, words(c))
 }
 
 // words are those of a command behind "easyops".

@@ -89,6 +89,9 @@ old keys out. A key that was lost to somebody must go at once: --drop-old.`,
 		Args:              oneArgument("directory"),
 		ValidArgsFunction: directories,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := wantDirectory("DIR", args[0], "with the keys"); err != nil {
+				return err
+			}
 			old, err := readKeySet(args[0])
 			if err != nil {
 				return err
@@ -122,6 +125,9 @@ older keys are refused from then on, also where they were taken before.`,
 		Args:              oneArgument("directory"),
 		ValidArgsFunction: directories,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := wantDirectory("DIR", args[0], "with the keys"); err != nil {
+				return err
+			}
 			key, err := readSigningKey(args[0])
 			if err != nil {
 				return err

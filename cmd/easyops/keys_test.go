@@ -204,3 +204,14 @@ func TestKeysThatAreNone(t *testing.T) {
 		})
 	}
 }
+
+func TestKeysOfAFile(t *testing.T) {
+	dir := t.TempDir()
+	mustCall(t, "keys", "new", dir)
+	for _, command := range []string{"rotate", "retire"} {
+		code, _, stderr := call("keys", command, filepath.Join(dir, jwksFile))
+		if code != 2 || !strings.Contains(stderr, "DIR names the directory with the keys, such as "+dir) {
+			t.Errorf("%s: code %d, %q", command, code, stderr)
+		}
+	}
+}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,9 @@ func usagef(format string, args ...any) error {
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := rootCommand(stdin, stdout, stderr)
 	root.SetArgs(familiar(args))
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		plainUsage(root)
+	}
 	err := root.Execute()
 	if err == nil {
 		return 0
@@ -108,18 +112,20 @@ func onlyHolds(c *cobra.Command) {
 	}
 }
 
-// finish makes all commands alike: flags keep their order, and wrong arguments
-// are usage errors.
+// finish makes all commands alike: flags keep their order and have values, and
+// wrong arguments are usage errors.
 func finish(c *cobra.Command) {
 	c.DisableFlagsInUseLine = true
 	c.Flags().SortFlags = false
-	if check := c.Args; check != nil {
-		c.Args = func(c *cobra.Command, args []string) error {
-			if err := check(c, args); err != nil {
-				return usagef("%w", err)
-			}
-			return nil
+	check := c.Args
+	if check == nil {
+		check = cobra.ArbitraryArgs
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := cmp.Or(valuesForgotten(c), check(c, args)); err != nil {
+			return usagef("%w", err)
 		}
+		return nil
 	}
 	for _, sub := range c.Commands() {
 		finish(sub)
@@ -137,8 +143,11 @@ func oneArgument(what string) cobra.PositionalArgs {
 }
 
 func noArguments(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%s takes no arguments, and got %q", words(c), args[0])
+	switch {
+	case len(args) == 0:
+		return nil
+	case c.Flags().NFlag() > 0: // it may belong to the value of one
+		return fmt.Errorf("%s takes no arguments, and got %q: quote values with spaces", words(c), args[0])
 	}
-	return nil
+	return fmt.Errorf("%s takes no arguments, and got %q", words(c), args[0])
 }

@@ -38,7 +38,7 @@ func TestRun(t *testing.T) {
 		{"proto -h", 0, "replace a file that differs", ""},
 		{"version", 0, "easyops ", ""},
 		{"--version", 0, "easyops ", ""},
-		{"version 2", 2, "", "takes no arguments"},
+		{"version 2", 2, "", "takes no arguments, and got \"2\"\n"},
 		{"prto", 2, "", `no command "prto"`},
 		{"help prto", 2, "", `no command "prto"`},
 		{"proto", 2, "", "name one directory"},
@@ -46,6 +46,8 @@ func TestRun(t *testing.T) {
 		{"proto -x a", 2, "", "-x: run easyops help proto"},
 		{"-help", 0, "token --user|--service ID", ""},
 		{"-version", 0, "easyops ", ""},
+		{"help", 0, "\n  help [COMMAND]             Explain", ""},
+		{"", 0, "\n  help [COMMAND]             Explain", ""},
 		{"help help", 0, "easyops help [COMMAND]", ""},
 		{"help ca", 0, "ca issue --id NAME DIR", ""},
 		{"help ca issue", 0, "for -easyops.tls-cert", ""},
@@ -135,14 +137,16 @@ func TestCompletion(t *testing.T) {
 		"":                 "token\tMake a token",
 		"ca ":              "issue\tIssue",
 		"help ":            "keys\tKeys",
+		"help h":           "help\tExplain",
 		"help ca ":         "new\tMake",
 		"access --format ": "json\n",
 		"access ":          "proto\n:8",
 		"keys new ":        ":16",
 		"keys new a ":      ":4",
-		"token --us":       "--user\t",
+		"token --us":       "--user\tID of the user",
 	} {
-		if got := mustCall(t, append([]string{"__complete"}, strings.Split(line, " ")...)...); !strings.Contains(got, want) {
+		got := mustCall(t, append([]string{"__complete"}, strings.Split(line, " ")...)...)
+		if !strings.Contains(got, want) || strings.Contains(got, "`") || strings.Contains(got, "__") {
 			t.Errorf("%q: got %q, want %q", line, got, want)
 		}
 	}
@@ -167,7 +171,7 @@ func TestProto(t *testing.T) {
 		}
 	}
 
-	expect(0, "wrote ", "proto", dir)
+	expect(0, "made "+dir+"\nwrote ", "proto", dir)
 	if content() != easyopsv1.Source() {
 		t.Error("what was written is not the source")
 	}

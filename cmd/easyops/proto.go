@@ -62,11 +62,16 @@ func writeProto(w io.Writer, dir string, force bool) error {
 	default:
 		done = "replaced"
 	}
+	_, err = os.Stat(dir)
+	made := errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
 	if err := os.WriteFile(path, []byte(easyopsv1.Source()), 0o644); err != nil {
 		return err
+	}
+	if made {
+		fmt.Fprintln(w, "made", dir)
 	}
 	fmt.Fprintln(w, done, path)
 	return nil

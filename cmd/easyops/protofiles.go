@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -189,6 +190,10 @@ func (s *sources) compile(ctx context.Context) ([]byte, error) {
 	return proto.Marshal(set)
 }
 
+// unknownOption is the fault of a file that uses the options without importing
+// them.
+var unknownOption = regexp.MustCompile(`unknown extension easyops\.v1\.(method|service)$`)
+
 // faultsOf returns the first of the faults, else err, and the advice that goes
 // with them.
 func faultsOf(faults []error, err error) error {
@@ -198,11 +203,15 @@ func faultsOf(faults []error, err error) error {
 	missing := slices.ContainsFunc(faults, func(err error) bool {
 		return errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "file not found")
 	})
+	unknown := slices.ContainsFunc(faults, func(err error) bool { return unknownOption.MatchString(err.Error()) })
 	if more := len(faults) - maxFaults; more > 0 {
 		faults = append(faults[:maxFaults], fmt.Errorf("and %d more", more))
 	}
 	if missing {
 		faults = append(faults, errors.New("imports are looked for in the modules of buf.yaml and in -I DIR"))
+	}
+	if unknown {
+		faults = append(faults, fmt.Errorf("files with these options have to import %q: easyops proto DIR writes it", easyopsv1.SourcePath))
 	}
 	faults = append(faults, errors.New("where buf reads these files, take what it makes of them: buf build -o - | easyops access --descriptor-set -"))
 	return errors.Join(faults...)

@@ -41,6 +41,7 @@ type tokenRequest struct {
 func tokenCommand() *cobra.Command {
 	request := tokenRequest{ttl: lifetime(time.Hour)}
 	var keys, out string
+	var force bool
 	c := &cobra.Command{
 		Use:   "token --user|--service ID",
 		Short: "Make a token for a user or a service.",
@@ -62,11 +63,15 @@ easyops ca issue needs none.`,
   grpcurl -H "authorization: Bearer $(easyops token --user alice --audience example)" ...`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
+			request.groups, request.audience = trimmed(request.groups), trimmed(request.audience)
 			if err := request.check(); err != nil {
 				return usagef("token: %w", err)
 			}
 			if ttl := time.Duration(request.ttl); ttl > longestToken {
 				fmt.Fprintf(c.ErrOrStderr(), "easyops: warning: a token for %v: servers refuse more than 24h unless they are told otherwise\n", &request.ttl)
+			}
+			if err := wantDirectory("--keys", keys, "with the keys"); err != nil {
+				return err
 			}
 			key, err := readSigningKey(keys)
 			if err != nil {
@@ -77,7 +82,7 @@ easyops ca issue needs none.`,
 				return err
 			}
 			if out != "" {
-				return writeFiles(c.OutOrStdout(), true, file{out, secretFile, []byte(token + "\n")})
+				return writeToken(c.OutOrStdout(), out, token, force)
 			}
 			_, err = fmt.Fprintln(c.OutOrStdout(), token)
 			return err
@@ -94,7 +99,8 @@ easyops ca issue needs none.`,
 	f.StringVar(&request.name, "name", "", "`name` of the user or service, for people")
 	f.StringVar(&request.email, "email", "", "`address` of the user")
 	f.StringVar(&keys, "keys", "keys", "`directory` with the keys")
-	f.StringVar(&out, "out", "", "`file` to write the token to instead, readable by its owner alone; replaced as a whole")
+	f.StringVar(&out, "out", "", "`file` to write the token to instead, readable by its owner alone; a token of the same ID is replaced")
+	f.BoolVar(&force, "force", false, "replace whatever the file holds")
 	_ = c.MarkFlagDirname("keys")
 	_ = c.MarkFlagFilename("out")
 	return c
@@ -112,12 +118,16 @@ func (r tokenRequest) check() error {
 	fault(len(r.audience) == 0, "--audience is missing: the name that servers have in the audience of their -easyops.auth")
 	fault(r.service != "" && len(r.groups) > 0, "--groups are of users, and this is a service")
 	fault(r.service != "" && r.email != "", "--email is of users, and this is a service")
+	fault(slices.ContainsFunc(r.groups, spaced), "--groups: a group has a space in its name: separate groups by commas, such as dev,staff")
 	names := slices.Concat([]string{r.user + r.service}, r.groups, r.audience)
 	if i := slices.IndexFunc(names, unfit); i >= 0 && errs == nil {
 		errs = append(errs, fmt.Errorf("%q names nobody: names have 1 to %d printable characters, and no spaces at their ends", names[i], longestName))
 	}
 	return errors.Join(errs...)
 }
+
+// spaced tells whether a name has a space in it.
+func spaced(name string) bool { return strings.ContainsFunc(name, unicode.IsSpace) }
 
 // unfit tells whether servers refuse a name.
 func unfit(name string) bool {

@@ -3,7 +3,6 @@ package main
 import (
 	"crypto/ed25519"
 	"encoding/json"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -71,13 +70,17 @@ func TestToken(t *testing.T) {
 			map[string]any{"iss": "https://example.org", "sub": "alice", "aud": []any{"a", "b"}, "client_id": "easyops", "groups": []any{"staff", "ops"}},
 		},
 		{
+			"--user alice --groups dev\t,\tstaff --audience a,\tb", time.Hour,
+			map[string]any{"iss": "easyops-users", "sub": "alice", "aud": []any{"a", "b"}, "client_id": "easyops", "groups": []any{"dev", "staff"}},
+		},
+		{
 			"--service billing --audience example --ttl 1d", 24 * time.Hour,
 			map[string]any{"iss": "easyops-services", "sub": "billing", "aud": "example", "client_id": "billing"},
 		},
 	} {
 		t.Run(test.args, func(t *testing.T) {
 			begin := time.Now().Truncate(time.Second)
-			code, stdout, stderr := call(append([]string{"token", "--keys", keys}, strings.Fields(test.args)...)...)
+			code, stdout, stderr := call(append([]string{"token", "--keys", keys}, strings.Split(test.args, " ")...)...)
 			if code != 0 || stderr != "" || strings.Count(stdout, "\n") != 1 || strings.ContainsAny(stdout, " \t") {
 				t.Fatalf("code %d, %q, %q", code, stdout, stderr)
 			}
@@ -135,9 +138,17 @@ func TestTokenThatIsRefused(t *testing.T) {
 		{"-user a --audience b", 2, "two dashes: --user"},
 		{"-user=a --audience b", 2, "two dashes: --user"},
 		{"alice", 2, "takes no arguments"},
+		{"--user a --audience b --groups dev, staff", 2, `takes no arguments, and got "staff": quote values with spaces`},
+		{"--user a --audience b --groups dev\tstaff", 2, "separate groups by commas"},
+		{"--user --audience shop", 2, "token: --user has no value: --audience comes"},
+		{"--user --audience=shop", 2, "--user has no value"},
+		{"--user --audiense --audience shop", 2, "--user has no value"},
+		{"--user a --groups --audience b", 2, "--groups has no value"},
+		{"--user a --ttl --audience b", 2, "token: --ttl has no value"},
+		{"--user a --audience b --keys KEYS/key.pem", 2, "--keys names the directory with the keys, such as " + keys},
 		{"--user a --audience b --groups " + strings.Repeat("abcdefghij,", 800) + "z", 1, "name fewer groups"},
 	} {
-		args := append([]string{"token", "--keys", keys}, strings.Split(test.args, " ")...)
+		args := append([]string{"token", "--keys", keys}, strings.Split(strings.ReplaceAll(test.args, "KEYS", keys), " ")...)
 		if test.args == "" {
 			args = args[:3]
 		}
@@ -212,46 +223,6 @@ func id(p *auth.Principal) string {
 		return ""
 	}
 	return p.ID
-}
-
-func TestTokenFile(t *testing.T) {
-	keys, dir := t.TempDir(), filepath.Join(t.TempDir(), "tokens")
-	mustCall(t, "keys", "new", keys)
-	path := filepath.Join(dir, "billing.token")
-	var tokens []string
-	for range 2 { // the second replaces the first
-		stdout := mustCall(t, "token", "--service", "billing", "--audience", "example", "--keys", keys, "--out", path)
-		if stdout != "wrote "+path+"\n" {
-			t.Errorf("it printed %q", stdout)
-		}
-		token := string(read(t, path))
-		verifyToken(t, keys, token)
-		tokens = append(tokens, token)
-	}
-	if tokens[0] == tokens[1] {
-		t.Error("the file was not replaced")
-	}
-	if diff := cmp.Diff(map[string]fs.FileMode{".": 0o700, "billing.token": 0o600}, modes(t, dir)); diff != "" {
-		t.Error(diff)
-	}
-}
-
-// A file that others may read becomes one that they may not.
-func TestSecretsReplaceOpenFiles(t *testing.T) {
-	keys := t.TempDir()
-	path := filepath.Join(keys, "t")
-	mustCall(t, "keys", "new", keys)
-	write(t, path, "old")
-	mustCall(t, "token", "--user", "a", "--audience", "b", "--keys", keys, "--out", path)
-	if mode := modes(t, keys)["t"]; mode != 0o600 {
-		t.Errorf("mode %v", mode)
-	}
-	if code, _, _ := call("token", "--user", "a", "--audience", "b", "--keys", keys, "--out", filepath.Join(path, "x")); code != 1 {
-		t.Errorf("code %d for a file that cannot be written", code)
-	}
-	if left, _ := filepath.Glob(filepath.Join(keys, ".*")); left != nil {
-		t.Errorf("%v is left", left)
-	}
 }
 
 func TestLifetime(t *testing.T) {

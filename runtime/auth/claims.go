@@ -109,7 +109,7 @@ func (c claims) principal(names claimNames) (*Principal, error) {
 		return nil, err
 	}
 	issuer, _ := c["iss"].(string)
-	p := &Principal{ID: id, Issuer: issuer, Name: c.optional(names.name), Groups: groups}
+	p := &Principal{ID: id, Issuer: issuer, Name: c.optional(names.name), Groups: slices.Clip(groups)}
 	switch v, given := c["email_verified"]; {
 	case !given, v == true, v == "true": // some issuers write it as a string
 		p.Email = c.optional(names.email)

@@ -198,6 +198,23 @@ func TestPrincipal(t *testing.T) {
 	}
 }
 
+// All calls of a user share the principal: what one appends to its groups must
+// not come up in another's.
+func TestGroupsAreNotAppendedInPlace(t *testing.T) {
+	o, err := parseObject([]byte(`{"sub":"a","groups":["f","g","h"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := claims(o).principal(claimNames{id: "sub", groups: "groups"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := append(p.Groups, "one"), append(p.Groups, "two")
+	if one[3] != "one" || two[3] != "two" {
+		t.Errorf("got %v and %v", one, two)
+	}
+}
+
 func TestType(t *testing.T) {
 	for typ, want := range map[string]string{ // which settings take it
 		"at+jwt": "at+jwt jwt any", "AT+JWT": "at+jwt jwt any", "application/at+jwt": "at+jwt jwt any", "JWT": "jwt any", "jwt": "jwt any", "": "jwt any",

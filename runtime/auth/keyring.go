@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"sync"
@@ -14,6 +15,7 @@ type keyring struct {
 	log   *slog.Logger
 
 	mu    sync.RWMutex
+	data  []byte // that the keys were read from
 	keys  *keySet
 	since time.Time
 	err   error
@@ -36,9 +38,12 @@ var errNoneLeft = errors.New("no usable key is left: every token is refused")
 // read puts a JSON Web Key Set in force. An error leaves the last one. A set
 // without a usable key is one only at first: later it takes back what there was.
 func (r *keyring) read(data []byte, now time.Time) error {
-	keys, ignored, err := parseKeys(data)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.err == nil && !r.since.IsZero() && bytes.Equal(data, r.data) {
+		return nil
+	}
+	keys, ignored, err := parseKeys(data)
 	var fault error
 	switch {
 	case errors.Is(err, errNoKeys) && !r.since.IsZero():
@@ -51,7 +56,7 @@ func (r *keyring) read(data []byte, now time.Time) error {
 		r.since = now
 	}
 	keys.succeed(r.keys)
-	r.keys, r.err = keys, fault
+	r.data, r.keys, r.err = data, keys, fault
 	return nil
 }
 

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// maxRemembered is for how many certificates the identity is remembered.
-const maxRemembered = 1024
+// maxRemembered is for how many certificates the identity is remembered: as many
+// as a server has connections.
+const maxRemembered = 16 << 10
 
 // MTLS returns the authenticator of client certificates. A service is who the
 // SPIFFE ID of its certificate says, else the first of its DNS names that is no

@@ -75,7 +75,7 @@ func spoiltOf(good caller) (all []caller) {
 		groups = []string{good.group}
 	}
 	user := claims{issuer: userIssuer, id: userID, groups: groups}
-	service := claims{issuer: serviceIssuer, id: good.serviceID}
+	service := claims{issuer: serviceIssuer, id: subject(good.serviceID)}
 	const longAgo = lifetime + time.Hour
 	for _, how := range []struct {
 		name string

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func UserToken(id string, groups ...string) string {
 // ServiceToken returns the token of [AsService], which goes in the same header,
 // or in easyops-service-authorization beside a user's.
 func ServiceToken(id string) string {
-	return claims{issuer: serviceIssuer, id: id}.sign(processKey())
+	return claims{issuer: serviceIssuer, id: subject(id)}.sign(processKey())
 }
 
 // The issuers of tokens, and whom they are for.
@@ -128,7 +129,34 @@ func authenticators(t testing.TB, dir string, log *slog.Logger) (opts []easyops.
 		t.Fatal(err)
 	}
 	for _, a := range all {
-		opts = append(opts, easyops.WithAuthenticator(a))
+		opts = append(opts, easyops.WithAuthenticator(asCertified{a}))
 	}
 	return opts
+}
+
+// certified is before a SPIFFE ID in a token of this process: elsewhere only a
+// certificate proves one, so no token may name it by itself.
+const certified = "certified "
+
+// subject is how a token of this process names a service.
+func subject(id string) string {
+	if strings.HasPrefix(strings.ToLower(id), "spiffe:") {
+		return certified + id
+	}
+	return id
+}
+
+// asCertified gives services the SPIFFE IDs that subject has hidden.
+type asCertified struct{ auth.Authenticator }
+
+func (a asCertified) Authenticate(ctx context.Context, c auth.Credential) (auth.Identity, error) {
+	identity, err := a.Authenticator.Authenticate(ctx, c)
+	if identity.Service == nil {
+		return identity, err
+	}
+	if id, ok := strings.CutPrefix(identity.Service.ID, certified); ok {
+		service := *identity.Service
+		service.ID, identity.Service = id, &service
+	}
+	return identity, err
 }

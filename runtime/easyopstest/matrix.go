@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -83,11 +84,12 @@ type matrix struct {
 	rules map[string]auth.Access // by "package.Service/Method"
 }
 
-func startMatrix(t *testing.T, o Overrides, services []easyops.Service, opts ...easyops.ServerOption) *matrix {
+func startMatrix(t testing.TB, o Overrides, services []easyops.Service, opts ...easyops.ServerOption) *matrix {
 	t.Helper()
-	opts = append(opts, easyops.WithoutStatus(), easyops.WithGRPC(
-		grpc.ForceServerCodecV2(undecodable{}), grpc.ChainStreamInterceptor(endStream),
-	))
+	opts = slices.Concat([]easyops.ServerOption{easyops.WithLogger(quiet(logger(t)))}, opts, []easyops.ServerOption{
+		easyops.WithoutStatus(),
+		easyops.WithGRPC(grpc.ForceServerCodecV2(undecodable{}), grpc.ChainStreamInterceptor(endStream)),
+	})
 	s := Start(t, services, opts...)
 	conn, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -131,6 +133,32 @@ func (o Overrides) rule(service, method string) (auth.Access, error) {
 
 // errAdmitted ends a call that was let in.
 var errAdmitted = status.Error(codes.Aborted, "easyopstest: the call was let in, and ends here")
+
+// quiet leaves out the lines of calls that were let in, which look like faults
+// of the server and are none.
+func quiet(log *slog.Logger) *slog.Logger { return slog.New(exceptAdmitted{log.Handler()}) }
+
+type exceptAdmitted struct{ slog.Handler }
+
+func (h exceptAdmitted) Handle(ctx context.Context, r slog.Record) error {
+	admitted := false
+	r.Attrs(func(a slog.Attr) bool {
+		admitted = a.Key == "err" && strings.Contains(a.Value.String(), status.Convert(errAdmitted).Message())
+		return !admitted
+	})
+	if admitted {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h exceptAdmitted) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return exceptAdmitted{h.Handler.WithAttrs(attrs)}
+}
+
+func (h exceptAdmitted) WithGroup(name string) slog.Handler {
+	return exceptAdmitted{h.Handler.WithGroup(name)}
+}
 
 // undecodable is an [encoding.CodecV2] that fails in place of decoding, so that
 // no request reaches a handler, and sends a request of no meaning.

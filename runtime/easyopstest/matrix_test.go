@@ -2,9 +2,11 @@ package easyopstest
 
 import (
 	"context"
+	"io"
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -122,6 +124,72 @@ func TestSeesWrongRules(t *testing.T) {
 			}
 		})
 	}
+}
+
+// recording is a test whose output is kept.
+type recording struct {
+	testing.TB
+	mu  sync.Mutex
+	out strings.Builder
+}
+
+func (r *recording) Output() io.Writer { return r }
+
+func (r *recording) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.out.Write(p)
+}
+
+// logged returns what the server of a matrix logs.
+func logged(t *testing.T, opts ...easyops.ServerOption) string {
+	t.Helper()
+	r := &recording{TB: t}
+	m := startMatrix(r, nil, both(), opts...)
+	for _, method := range []string{echoMethod, chatMethod} {
+		for _, c := range callersOf(m.rules[method]) {
+			m.call(t.Context(), method, c)
+		}
+	}
+	_ = m.conn.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.out.String()
+}
+
+// TestLogOfTheMatrix: that a call was let in is no fault, and no line; what went
+// wrong has one.
+func TestLogOfTheMatrix(t *testing.T) {
+	const fault, admitted, refused = "level=ERROR", "let in, and ends here", "code=Unauthenticated"
+	broken := auth.AuthenticatorFunc(func(context.Context, auth.Credential) (auth.Identity, error) { panic("out of paper") })
+	for name, test := range map[string]struct {
+		opts           []easyops.ServerOption
+		want, unwanted []string
+	}{
+		"passing":        {nil, []string{refused}, []string{fault, admitted}},
+		"a real failure": {[]easyops.ServerOption{easyops.WithAuthenticator(broken)}, []string{fault, "out of paper"}, []string{admitted}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := logged(t, test.opts...)
+			for _, part := range test.want {
+				if !strings.Contains(log, part) {
+					t.Errorf("no %q in the log:\n%s", part, log)
+				}
+			}
+			for _, part := range test.unwanted {
+				if strings.Contains(log, part) {
+					t.Errorf("%q is in the log:\n%s", part, log)
+				}
+			}
+		})
+	}
+	t.Run("control", func(t *testing.T) {
+		var loud recording
+		logged(t, easyops.WithLogger(logger(&loud)))
+		if log := loud.out.String(); !strings.Contains(log, fault) || !strings.Contains(log, admitted) {
+			t.Errorf("calls that are let in have no line to leave out:\n%s", log)
+		}
+	})
 }
 
 // TestRunsNoHandler is the control of what both says of itself: without what ends

@@ -62,7 +62,7 @@ func (p *Port) classify(c *conn) {
 	}
 	if err != nil {
 		_ = c.Close()
-		p.cfg.Logger.Debug("connection closed before its first request", "peer", c.remote, "err", err)
+		p.logFailed(c, err)
 	}
 }
 

@@ -279,26 +279,3 @@ func (p *Port) quiet() <-chan struct{} {
 	}
 	return p.idle
 }
-
-func (p *Port) logRefusal(c *conn, reason string) {
-	if n, ok := p.refusals.take(time.Now()); ok {
-		p.cfg.Logger.Warn("connection refused", "peer", c.remote, "reason", reason, "count", n)
-	}
-}
-
-// sampler lets one event a second through and counts the others.
-type sampler struct {
-	last    atomic.Int64 // unix nanoseconds
-	skipped atomic.Int64
-}
-
-// take reports whether to log now, and for how many events.
-func (s *sampler) take(now time.Time) (count int64, ok bool) {
-	n := s.skipped.Add(1)
-	last := s.last.Load()
-	if now.UnixNano()-last < int64(time.Second) || !s.last.CompareAndSwap(last, now.UnixNano()) {
-		return 0, false
-	}
-	s.skipped.Add(-n)
-	return n, true
-}

@@ -51,7 +51,8 @@ type Config struct {
 	// only behind a proxy that mixes gRPC and plain HTTP requests on one connection: without
 	// it, plain requests on a connection that began with gRPC get status 415.
 	AllHTTP2ToHTTP bool
-	// Logger gets refused connections (sampled) and accept errors; nil means slog.Default().
+	// Logger gets refused connections and certificates that a side did not take, of each one a
+	// second with the count of all, and accept errors; nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -88,7 +89,8 @@ type Port struct {
 	grpcQueue *queue
 	httpQueue *queue
 
-	refusals sampler // log lines about refused connections
+	refusals   sampler // log lines about refused connections
+	certFaults sampler // log lines about certificates
 
 	accepting  atomic.Bool
 	stop       chan struct{} // closed: no more connections are wanted

@@ -8,12 +8,9 @@ import (
 
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/balancer/endpointsharding"
-	"google.golang.org/grpc/balancer/pickfirst"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/serviceconfig"
-	"google.golang.org/grpc/status"
 )
 
 // policyName is the name of our balancer in service configs. gRPC finds
@@ -59,7 +56,7 @@ func (policyBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) b
 	p.alarm = time.AfterFunc(time.Hour, p.look)
 	p.alarm.Stop()
 	p.shards = endpointsharding.NewBalancer(&sink{ClientConn: cc, policy: p}, opts,
-		balancer.Get(pickfirst.Name).Build, endpointsharding.Options{})
+		buildRenewable, endpointsharding.Options{})
 	return p
 }
 
@@ -113,6 +110,7 @@ type policy struct {
 	closed   bool
 	known    bool               // there are instances, which may not be reached
 	note     string             // what the resolver has to say
+	failures *failures          // nil where the resolver is not ours
 	lastErr  error              // of a connection
 	state    connectivity.State // READY: there is an instance to call
 	since    time.Time          // of the state not being READY
@@ -133,6 +131,7 @@ func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
 		note = fmt.Sprintf("%s resolves to %d addresses", p.config.Source, len(s.ResolverState.Endpoints))
 	}
 	p.note = note
+	p.failures, _ = s.ResolverState.Attributes.Value(failuresKey{}).(*failures)
 	if len(s.ResolverState.Endpoints) == 0 {
 		defer p.mu.Unlock()
 		p.pushLocked()
@@ -171,6 +170,8 @@ func (p *policy) Close() {
 // take passes on that there are instances to call, and lets calls wait when
 // there are none.
 func (p *policy) take(s balancer.State) {
+	children := endpointsharding.ChildStatesFromPicker(s.Picker)
+	p.tell(children)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s.ConnectivityState == connectivity.Ready {
@@ -183,21 +184,21 @@ func (p *policy) take(s balancer.State) {
 		p.since = time.Now()
 	}
 	p.state = s.ConnectivityState
-	if err := connectError(s.Picker); err != nil {
+	if err := connectError(children); err != nil {
 		p.lastErr = err
 	}
 	p.pushLocked()
 }
 
-// connectError returns the error of an instance that cannot be reached.
-func connectError(shards balancer.Picker) error {
-	for _, child := range endpointsharding.ChildStatesFromPicker(shards) {
-		if child.State.ConnectivityState == connectivity.TransientFailure {
-			_, err := child.State.Picker.Pick(balancer.PickInfo{})
-			return err
-		}
+// tell has the log told of the instances that cannot be reached, also while
+// there are others.
+func (p *policy) tell(children []endpointsharding.ChildState) {
+	p.mu.Lock()
+	f, closed := p.failures, p.closed
+	p.mu.Unlock()
+	if f != nil && !closed {
+		f.note(children)
 	}
-	return nil
 }
 
 // pushLocked makes the waiting calls look again.
@@ -243,47 +244,3 @@ func (p *policy) lookAt(t time.Time) {
 	p.alarmAt = t
 	p.alarm.Reset(time.Until(t))
 }
-
-// waiter is the picker while there is no instance to call.
-type waiter struct {
-	policy     *policy
-	connecting bool
-	since      time.Time
-	config     *policyConfig
-	note       string
-	lastErr    error
-}
-
-// Pick implements [balancer.Picker]. gRPC lets the call wait for the next
-// picker, and names the error where its deadline ends before.
-func (w *waiter) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
-	s, ok := info.Ctx.Value(stampKey{}).(stamp)
-	if !ok { // it found the connection ready, just before
-		s = stamp{start: w.since, config: w.config}
-	}
-	end := s.start.Add(s.config.MaxWait)
-	if !time.Now().Before(end) {
-		return balancer.PickResult{}, status.Errorf(codes.Unavailable, "%s; waited %v", w.reason(s.config), s.config.MaxWait)
-	}
-	w.policy.lookAt(end)
-	if s.failFast && w.connecting {
-		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
-	}
-	return balancer.PickResult{}, noInstance(w.reason(s.config))
-}
-
-func (w *waiter) reason(c *policyConfig) string {
-	note := w.note
-	if note == "" {
-		note = "not known yet from " + c.Source
-	}
-	if w.lastErr == nil {
-		return fmt.Sprintf("no instance of %s can be called: %s", c.Service, note)
-	}
-	return fmt.Sprintf("no instance of %s can be called: %s; last error: %v%s", c.Service, note, w.lastErr, hint(w.lastErr))
-}
-
-// noInstance is not a status, so gRPC lets calls wait.
-type noInstance string
-
-func (e noInstance) Error() string { return string(e) }

@@ -1,6 +1,10 @@
 package routing
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+	"unicode"
+)
 
 // hints are what to do about errors of connections that are likely mistakes, by
 // a part of their text. The texts are those of grpc-go and crypto/tls, which
@@ -19,12 +23,38 @@ var hints = []struct{ part, cure string }{
 
 const refused = "the server refuses our certificate, -easyops.tls-cert: it must be one for clients that is valid now, by an authority of the server's -easyops.tls-ca"
 
-// hint returns what to do about an error, or nothing.
-func hint(err error) string {
+// hint returns what to do about an error of a connection, or nothing.
+func hint(cause string) string {
 	for _, h := range hints {
-		if strings.Contains(err.Error(), h.part) {
+		if strings.Contains(cause, h.part) {
 			return " (" + h.cure + ")"
 		}
 	}
 	return ""
+}
+
+// maxCause bounds the text of an error, of which the server chooses a part: the
+// names in its certificate.
+const maxCause = 256 // bytes
+
+// causeOf returns the text of an error of a connection without what grpc-go
+// puts around each.
+func causeOf(err error) string {
+	text := err.Error()
+	if quoted, ok := strings.CutPrefix(text, "connection error: desc = "); ok {
+		if plain, err := strconv.Unquote(quoted); err == nil {
+			text = plain
+		}
+	}
+	text = strings.TrimPrefix(text, "transport: ")
+	text = strings.TrimPrefix(text, "authentication handshake failed: ")
+	if len(text) > maxCause {
+		text = strings.ToValidUTF8(text[:maxCause], "") + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }

@@ -3,10 +3,12 @@ package routing
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,27 +24,67 @@ func TestHints(t *testing.T) {
 	secure.EnableHTTP2 = true
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()
-	defer secure.Close()
+	t.Cleanup(secure.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(secure.Certificate())
 	silent := closingServer(t)
 	plain := startServer(t, "a").addr
 	with := func(c *tls.Config) grpc.DialOption { return grpc.WithTransportCredentials(credentials.NewTLS(c)) }
 	for name, tt := range map[string]struct {
-		addr string
-		opts []grpc.DialOption
-		want string
+		addr   string
+		opts   []grpc.DialOption
+		phrase string
+		want   string
 	}{
-		"plaintext to TLS":  {silent, nil, "set -easyops.tls-ca"},
-		"TLS to plaintext":  {plain, []grpc.DialOption{with(&tls.Config{RootCAs: roots})}, "the server speaks plaintext"},
-		"another name":      {secure.Listener.Addr().String(), []grpc.DialOption{with(&tls.Config{RootCAs: roots, ServerName: "echo.v1.EchoService"})}, "full name as a DNS name"},
-		"another authority": {secure.Listener.Addr().String(), []grpc.DialOption{with(&tls.Config{RootCAs: x509.NewCertPool()})}, "name the authority"},
+		"plaintext to TLS":  {silent, nil, "error reading server preface", "set -easyops.tls-ca"},
+		"TLS to plaintext":  {plain, []grpc.DialOption{with(&tls.Config{RootCAs: roots})}, "first record does not look like a TLS handshake", "the server speaks plaintext"},
+		"another name":      {secure.Listener.Addr().String(), []grpc.DialOption{with(&tls.Config{RootCAs: roots, ServerName: "echo.v1.EchoService"})}, "certificate is valid for example.com", "full name as a DNS name"},
+		"another authority": {secure.Listener.Addr().String(), []grpc.DialOption{with(&tls.Config{RootCAs: x509.NewCertPool()})}, "certificate signed by unknown authority", "name the authority"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := dial(t, Config{Target: tt.addr, MaxWait: 300 * time.Millisecond}, tt.opts...)
-			_, err := who(t.Context(), c)
+			t.Parallel()
+			log := &lines{}
+			c := dial(t, Config{Target: tt.addr, MaxWait: 700 * time.Millisecond, Logger: log.logger()}, tt.opts...)
+			_, err := who(t.Context(), c) // through several attempts
 			wantStatus(t, err, codes.Unavailable, tt.want)
+			if cut := inLog(err); !strings.Contains(cut, tt.phrase) {
+				t.Errorf("a log that cuts long texts has %q, without %q", cut, tt.phrase)
+			}
+			told := log.all()
+			if len(told) != 1 {
+				t.Fatalf("the log is told %q, want one line", told)
+			}
+			for _, part := range []string{"level=WARN", "service=" + service, "peer=" + tt.addr, tt.phrase, tt.want} {
+				if !strings.Contains(told[0], part) {
+					t.Errorf("the log is told %s, without %s", told[0], part)
+				}
+			}
 		})
+	}
+}
+
+// inLog returns what the call log keeps of an error.
+func inLog(err error) string {
+	text := err.Error()
+	if len(text) <= 256 {
+		return text
+	}
+	return text[:128] + "…" + text[len(text)-127:]
+}
+
+// The cause of an error is left, bounded and fit for a terminal.
+func TestCauseOf(t *testing.T) {
+	for text, want := range map[string]string{
+		`connection error: desc = "transport: authentication handshake failed: it is of \"x\""`:    `it is of "x"`,
+		`connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: refused"`: "Error while dialing: dial tcp 127.0.0.1:1: refused",
+		"connection error: desc = half": "connection error: desc = half",
+		"a\x1b[2Jb\u202ec":              "a?[2Jb?c",
+		strings.Repeat("ä", maxCause):   strings.Repeat("ä", maxCause/2) + "…",
+		"x" + strings.Repeat("ä", 200):  "x" + strings.Repeat("ä", (maxCause-1)/2) + "…",
+	} {
+		if got := causeOf(errors.New(text)); got != want {
+			t.Errorf("of %q is left %q, want %q", text, got, want)
+		}
 	}
 }
 

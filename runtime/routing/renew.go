@@ -7,10 +7,12 @@ import (
 	"google.golang.org/grpc/resolver"
 )
 
-// marker marks addresses by how often their connections were to be made anew.
-// To gRPC an address with another mark is another address: it connects to it and
-// ends the connection to the former one once its calls have ended.
+// marker marks addresses by how often their connections were to be made anew,
+// which is how the balancer learns of it (see renewable). All that our resolvers
+// find goes by way of it, so it also hands the balancer what is the Conn's.
 type marker struct {
+	failures *failures // what the balancer tells of connections that fail
+
 	mu    sync.Mutex
 	times int
 	cc    resolver.ClientConn // of the last update; nil before the first
@@ -24,6 +26,7 @@ func (m *marker) update(cc resolver.ClientConn, s resolver.State) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cc = cc
+	s.Attributes = s.Attributes.WithValue(failuresKey{}, m.failures)
 	if len(s.Addresses)+len(s.Endpoints) > 0 { // otherwise our balancer goes on with those it has
 		m.last = s
 	}
@@ -43,18 +46,18 @@ func (m *marker) markedLocked(s resolver.State) resolver.State {
 	if m.times == 0 {
 		return s
 	}
-	s.Addresses = m.mark(s.Addresses)
+	s.Addresses = marked(s.Addresses, m.times)
 	s.Endpoints = slices.Clone(s.Endpoints)
 	for i := range s.Endpoints {
-		s.Endpoints[i].Addresses = m.mark(s.Endpoints[i].Addresses)
+		s.Endpoints[i].Addresses = marked(s.Endpoints[i].Addresses, m.times)
 	}
 	return s
 }
 
-func (m *marker) mark(addrs []resolver.Address) []resolver.Address {
+func marked(addrs []resolver.Address, mark any) []resolver.Address {
 	addrs = slices.Clone(addrs)
 	for i := range addrs {
-		addrs[i].Attributes = addrs[i].Attributes.WithValue(markKey{}, m.times)
+		addrs[i].Attributes = addrs[i].Attributes.WithValue(markKey{}, mark)
 	}
 	return addrs
 }

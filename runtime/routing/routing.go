@@ -38,8 +38,10 @@ type Config struct {
 	// MaxWait is how long a call waits for an instance that can be reached,
 	// from its start; 0 means DefaultMaxWait.
 	MaxWait time.Duration
-	// Logger is told when the registry fails and when it is back; nil means
-	// slog.Default().
+	// Logger is told when the registry fails and when it is back, and why
+	// instances cannot be reached: each reason once, until the instance that it
+	// was told of can be reached again. With a Target whose resolver is not one of
+	// dns and passthrough only the calls tell of these. nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -75,10 +77,11 @@ func (c *Config) source() string {
 //
 // A call goes to one of the instances that can be reached, in turn. Where
 // there is none, it waits, for [Config.MaxWait] at most, and then fails with
-// UNAVAILABLE; where its own deadline ends first, with DEADLINE_EXCEEDED. Both
-// name the service, where its instances were looked for, and the last error of
-// a connection. A call with [grpc.WaitForReady](false) does not wait for
-// instances that fail.
+// UNAVAILABLE; where its own deadline ends first, with DEADLINE_EXCEEDED, up to
+// 100 ms before that: callers further up, whose deadline is the same, then still
+// get to know why. Both name the last error of a connection first, then the
+// service and where its instances were looked for. A call with
+// [grpc.WaitForReady](false) does not wait for instances that fail.
 type Conn struct {
 	cc     *grpc.ClientConn
 	policy *policyConfig
@@ -97,7 +100,10 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
-	c := &Conn{policy: &policyConfig{Service: config.Service, Source: config.source(), MaxWait: config.MaxWait}, marker: &marker{}}
+	c := &Conn{
+		policy: &policyConfig{Service: config.Service, Source: config.source(), MaxWait: config.MaxWait},
+		marker: &marker{failures: &failures{log: config.Logger, service: config.Service}},
+	}
 	opts = append(defaults(), opts...)
 	opts = append(opts,
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
@@ -153,9 +159,12 @@ func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 // Close ends all calls and connections.
 func (c *Conn) Close() error { return c.cc.Close() }
 
-// Renew makes new connections in the place of those that are open, which end
-// with the calls that go over them. It is for who has a new certificate to show.
-// Connections by way of an HTTP proxy stay.
+// Renew makes new connections in the place of those that are open. Each of these
+// takes calls until its successor is ready, however long that takes, and ends with
+// the calls that go over it. So it is for who has a new certificate to show:
+// where a server refuses that, which is logged, the connection to it stays as it
+// is until it breaks, and a new one is tried again and again. Connections by way
+// of an HTTP proxy, and to sockets by their path, stay.
 func (c *Conn) Renew() { c.marker.renew() }
 
 // State returns the state of the connection as a whole: READY when there is an

@@ -45,8 +45,8 @@ type Rule struct {
 	// NotEnforced says that the server lets everyone in nevertheless, because
 	// it cannot verify who calls.
 	NotEnforced bool `json:"not_enforced,omitempty"`
-	// Token says that a caller must show a token, so that the example
-	// command has a place for it.
+	// Token says that the example command must show a token: the method may
+	// be for everyone, but the reflection that the command uses is not.
 	Token bool `json:"token"`
 	// Deadline is how long a call may take at most; 0 says that there is no
 	// limit.
@@ -120,7 +120,7 @@ func (p *Pages) HandleAPI(services func() []Service) error {
 }
 
 func (p *Pages) apiView(r *http.Request, services []Service) View {
-	v := View{Data: APIData{append([]Service{}, services...)}}
+	v := View{Data: APIData{append([]Service{}, services...)}, Body: p.certificateHint(r)}
 	for _, infrastructure := range []bool{false, true} {
 		for _, s := range services {
 			if s.Infrastructure == infrastructure {
@@ -248,15 +248,47 @@ func (p *Pages) command(r *http.Request, service string, m Method) string {
 	b.WriteString("grpcurl")
 	if r.TLS == nil {
 		b.WriteString(" -plaintext")
+	} else {
+		b.WriteString(" -cacert ca.pem")
 	}
 	if m.Token {
-		b.WriteString(` -H "authorization: Bearer $TOKEN"`)
+		b.WriteString(callerFlag)
 	}
 	if m.Example != "" && m.Example != "{}" {
 		b.WriteString(" -d " + shellQuote(m.Example))
 	}
 	fmt.Fprintf(&b, " %s %s/%s", p.grpcHost(r), service, m.Name)
 	return visible(b.String())
+}
+
+// callerFlag is what grpcurl and curl send a token by.
+const callerFlag = ` -H "authorization: Bearer $TOKEN"`
+
+// certificateHint says what a certificate changes in the commands of grpcurl.
+func (p *Pages) certificateHint(r *http.Request) []Block {
+	switch {
+	case r.TLS == nil || !p.cfg.Certificates:
+		return nil
+	case p.cfg.Tokens:
+		return []Block{Text("Who has a certificate calls with -cert cert.pem -key key.pem in place of -H.")}
+	}
+	return []Block{Text("Callers are known by their certificates: add -cert cert.pem -key key.pem to the commands.")}
+}
+
+// curl is a request by curl to a page of this server, to copy. What the server
+// wants of callers stands at the end.
+func (p *Pages) curl(r *http.Request, args, target string) string {
+	s := "curl " + args + target
+	if r.TLS != nil {
+		s += " --cacert ca.pem"
+	}
+	switch {
+	case p.cfg.Tokens:
+		s += callerFlag
+	case p.cfg.Certificates:
+		s += " --cert cert.pem --key key.pem"
+	}
+	return s
 }
 
 func (p *Pages) grpcHost(r *http.Request) string {

@@ -94,6 +94,48 @@ func TestCommandUsesTheGRPCAddress(t *testing.T) {
 	f.asOperator("GET", "/internal/service-info/api").want(t, 200, "10.0.0.7:4100 echo.v1.EchoService/Echo")
 }
 
+// What the commands show is what the server wants of callers.
+func TestCommandsShowWhoCalls(t *testing.T) {
+	const (
+		grpcToken = `-H "authorization: Bearer $TOKEN" -d`
+		curlToken = `--cacert ca.pem -H "authorization: Bearer $TOKEN"`
+		orCert    = "calls with -cert cert.pem -key key.pem in place of -H"
+		onlyCert  = "add -cert cert.pem -key key.pem"
+		curlCert  = "--cacert ca.pem --cert cert.pem --key key.pem"
+	)
+	const api, help, debug, stop = "/internal/service-info/api", "/internal/help", "/internal/debug/info", "/internal/pleaseshutdown"
+	for name, test := range map[string]struct {
+		secure, tokens, certificates bool
+		page                         string
+		code                         int
+		want, unwanted               []string
+	}{
+		"plaintext":             {page: api, code: 200, want: []string{"grpcurl -plaintext"}, unwanted: []string{"ca.pem", onlyCert, orCert}},
+		"TLS":                   {secure: true, page: api, code: 200, want: []string{"grpcurl -cacert ca.pem"}, unwanted: []string{"-plaintext", onlyCert, orCert}},
+		"certificates":          {secure: true, certificates: true, page: api, code: 200, want: []string{onlyCert}, unwanted: []string{orCert}},
+		"both":                  {secure: true, tokens: true, certificates: true, page: api, code: 200, want: []string{"grpcurl -cacert ca.pem " + grpcToken, orCert}},
+		"both on the help":      {secure: true, tokens: true, certificates: true, page: help, code: 200, want: []string{"grpcurl -cacert ca.pem " + grpcToken, orCert}},
+		"profiles":              {page: debug, code: 200, want: []string{"go tool pprof -http=: http://"}, unwanted: []string{"ca.pem", "TOKEN"}},
+		"profiles by token":     {secure: true, tokens: true, page: debug, code: 200, want: []string{"-o cpu.pb.gz 'https://", curlToken + " && go tool pprof -http=: cpu.pb.gz", "seconds=5' " + curlToken}},
+		"a POST by token":       {secure: true, tokens: true, page: stop, code: 405, want: []string{"curl -X POST https://", stop + " " + curlToken}},
+		"a POST by certificate": {secure: true, certificates: true, page: stop, code: 405, want: []string{stop + " " + curlCert}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, func(c *Config) { c.Tokens, c.Certificates = test.tokens, test.certificates })
+			if test.secure {
+				f.secure()
+			}
+			a := f.asOperator("GET", test.page)
+			a.want(t, test.code, test.want...)
+			for _, part := range test.unwanted {
+				if strings.Contains(a.body, part) {
+					t.Errorf("%q is on the page:\n%s", part, a.body)
+				}
+			}
+		})
+	}
+}
+
 func TestShellQuote(t *testing.T) {
 	if got := shellQuote(`it's`); got != `'it'\''s'` {
 		t.Error(got)

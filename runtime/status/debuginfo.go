@@ -34,12 +34,24 @@ func (p *Pages) debugView(r *Request) View {
 		},
 		Section{ID: "profiles", Title: "Profiles", Body: []Block{t, Text("They run one at a time, and each is written to the log.")}},
 		Section{ID: "commands", Title: "Commands", Body: []Block{Code(strings.Join([]string{
-			"go tool pprof -http=: " + url(debugPath+"cpu") + "?seconds=10",
-			"go tool pprof -http=: " + url(debugPath+"pprofheapdump"),
-			"curl -s -o trace.out '" + url(debugPath+"trace") + "?seconds=5' && go tool trace trace.out",
-			"curl -s '" + url(debugPath+"goroutine") + "?debug=2'",
+			p.pprof(r, "cpu", "?seconds=10"),
+			p.pprof(r, "pprofheapdump", ""),
+			p.curl(r.Request, "-s -o trace.out ", "'"+url(debugPath+"trace")+"?seconds=5'") + " && go tool trace trace.out",
+			p.curl(r.Request, "-s ", "'"+url(debugPath+"goroutine")+"?debug=2'"),
 		}, "\n"))}},
 	}}
+}
+
+// pprof is a command that shows a profile. pprof itself sends no tokens and
+// believes no authorities but the system's, so curl fetches it where that
+// matters.
+func (p *Pages) pprof(r *Request, profile, query string) string {
+	from := p.ownURL(r.Request, debugPath+profile) + query
+	if r.TLS == nil && !p.cfg.Tokens {
+		return "go tool pprof -http=: " + from
+	}
+	file := profile + ".pb.gz"
+	return p.curl(r.Request, "-s -o "+file+" ", "'"+from+"'") + " && go tool pprof -http=: " + file
 }
 
 func readDebug() DebugData {

@@ -75,6 +75,14 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	return f
 }
 
+// secure moves the pages to TLS and HTTP/2.
+func (f *fixture) secure() {
+	f.Server = httptest.NewUnstartedServer(f.pages.Handler())
+	f.EnableHTTP2 = true
+	f.StartTLS()
+	f.t.Cleanup(f.Close)
+}
+
 func getName(r *Request) (View, error) {
 	return View{Data: map[string]string{"name": r.PathValue("name")}, Body: []Block{Text(r.PathValue("name"))}}, nil
 }

@@ -37,11 +37,11 @@ func (p *Pages) checkMethod(w http.ResponseWriter, r *Request, pg *Page) error {
 	w.Header().Set("Allow", strings.Join(pg.methods(), ", "))
 	u := p.ownURL(r.Request, r.URL.Path)
 	if pg.Post != nil && pg.Get == nil {
-		e := Errorf(http.StatusMethodNotAllowed, "%s changes nothing here; send a POST: curl -X POST %s", visible(r.Method), u)
+		e := Errorf(http.StatusMethodNotAllowed, "%s changes nothing here; send a POST: %s", visible(r.Method), p.curl(r.Request, "-X POST ", u))
 		e.action = &Action{Path: r.URL.Path, Label: pg.Title, Help: pg.Help}
 		return e
 	}
-	return Errorf(http.StatusMethodNotAllowed, "%s is not answered here; send a GET: curl %s", visible(r.Method), u)
+	return Errorf(http.StatusMethodNotAllowed, "%s is not answered here; send a GET: %s", visible(r.Method), p.curl(r.Request, "", u))
 }
 
 // checkHost stops DNS rebinding: a web site that points its own name at this
@@ -130,14 +130,21 @@ func (p *Pages) checkAccess(_ http.ResponseWriter, r *Request, pg *Page) error {
 // operator's check a proxy on the same machine looks like the operator.
 func direct(decide Authorizer) Authorizer {
 	return func(r *http.Request) (string, error) {
-		for name := range r.Header {
-			if forwarding(name) {
-				return "", forbidden("the request came through a proxy (it has %s), and a proxy is no operator: "+
-					"send it to the server directly", visible(name))
-			}
+		if err := notForwarded(r); err != nil {
+			return "", err
 		}
 		return decide(r)
 	}
+}
+
+func notForwarded(r *http.Request) error {
+	for name := range r.Header {
+		if forwarding(name) {
+			return forbidden("the request came through a proxy (it has %s), and who is behind it cannot be told: "+
+				"send it to the server directly", visible(name))
+		}
+	}
+	return nil
 }
 
 // forwarding reports whether proxies add the header.

@@ -196,6 +196,37 @@ func TestUnauthorizedNamesTheScheme(t *testing.T) {
 	}
 }
 
+// A browser that is nobody learns what to do, whatever it presented; programs
+// know.
+func TestNextStepOfABrowser(t *testing.T) {
+	const imports, asks = "Import a client certificate", "A browser sends no token, so ask with: curl "
+	for name, test := range map[string]struct {
+		tokens, certificates bool
+		want                 string
+	}{
+		"by certificate": {true, true, imports},
+		"by token":       {true, false, asks},
+		"by nothing":     {false, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, func(c *Config) {
+				c.Tokens, c.Certificates = test.tokens, test.certificates
+				c.Operator = func(*http.Request) (string, error) { return "", Errorf(401, "nobody") }
+			})
+			for _, accept := range []string{"text/html", "application/json", "*/*"} {
+				a := f.ask("GET", "/internal/help", "Accept", accept)
+				a.want(t, 401)
+				for _, step := range []string{imports, asks} {
+					if says, want := strings.Contains(a.body, step), step == test.want && accept == "text/html"; says != want {
+						t.Errorf("%s: that it says %q is %v:\n%s", accept, step, says, a.body)
+					}
+				}
+			}
+			f.ask("GET", "/internal/help", "Accept", "text/html").want(t, 401, "Nobody.")
+		})
+	}
+}
+
 func TestOutsidersLearnNothing(t *testing.T) {
 	const canary = "canary.v1.Service"
 	f := newFixture(t, func(c *Config) { c.Name = canary })
@@ -216,18 +247,14 @@ func TestOutsidersLearnNothing(t *testing.T) {
 
 func TestHTTP2OverTLS(t *testing.T) {
 	f := newFixture(t, func(c *Config) { c.Operator = LocalOperator() })
-	s := httptest.NewUnstartedServer(f.pages.Handler())
-	s.EnableHTTP2 = true
-	s.StartTLS()
-	defer s.Close()
-	f.Server = s
+	f.secure()
 	a := f.ask("GET", "/internal/pleaseshutdown")
 	a.want(t, 405, "curl -X POST https://")
 	if a.ProtoMajor != 2 {
 		t.Fatalf("%s", a.Proto)
 	}
 	f.ask("POST", "/internal/pleaseshutdown").want(t, 202)
-	f.ask("POST", "/internal/pleaseshutdown", "Origin", s.URL).want(t, 202)
+	f.ask("POST", "/internal/pleaseshutdown", "Origin", f.URL).want(t, 202)
 	f.ask("POST", "/internal/pleaseshutdown", "Host", "evil.example").want(t, 403)
 	f.ask("GET", "/internal/debug/cpu?seconds=1").want(t, 200)
 }

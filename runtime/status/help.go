@@ -124,6 +124,7 @@ func (p *Pages) servicesSection(r *Request, services []Service) Section {
 	sec := Section{ID: "services", Title: "gRPC services", Body: []Block{t}}
 	if call != nil {
 		sec.Body = append(sec.Body, Text("A call by grpcurl:"), call)
+		sec.Body = append(sec.Body, p.certificateHint(r.Request)...)
 	}
 	return sec
 }

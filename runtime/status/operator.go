@@ -19,11 +19,34 @@ func LocalOperator() Authorizer {
 		if !peer.Addr().IsLoopback() || !local.Addr().IsLoopback() {
 			return "", forbidden("operators of a server without -easyops.auth must be on its own machine: use 127.0.0.1 there")
 		}
-		if !loopbackHost(r.Host) {
-			return "", forbidden("%q is not this machine: use %s", visible(r.Host), local)
+		if err := namesThisMachine(r); err != nil {
+			return "", err
 		}
 		return sameUser(peer, local)
 	}
+}
+
+// FromThisMachine returns nil for requests that were meant for this machine by
+// whoever sent them: the Host is loopback, and no proxy has passed them on. A web
+// site that points its own name at loopback (DNS rebinding) makes browsers send
+// that name. The error is a sentence for the answer, 403. Where the request came
+// from is not looked at: that is for servers that only this machine can reach.
+func FromThisMachine(r *http.Request) error {
+	if err := notForwarded(r); err != nil {
+		return err
+	}
+	return namesThisMachine(r)
+}
+
+func namesThisMachine(r *http.Request) error {
+	if loopbackHost(r.Host) {
+		return nil
+	}
+	name := "localhost"
+	if local := localAddr(r); local.IsValid() {
+		name = local.String()
+	}
+	return forbidden("%q is not this machine: use %s", visible(r.Host), name)
 }
 
 // NobodyOperator accepts nobody, and says why.

@@ -45,3 +45,26 @@ func TestNobodyOperator(t *testing.T) {
 		t.Errorf("error = %v", err)
 	}
 }
+
+func TestFromThisMachine(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "LocalHost.:4100": true, "127.0.0.1:4100": true, "127.1.2.3": true, "[::1]:4100": true,
+		"evil.example": false, "localhost.evil.example": false, "127.0.0.1.example": false, "0.0.0.0": false, "192.0.2.1:4100": false,
+	} {
+		r := request("192.0.2.7:4000", "127.0.0.1:4100", host)
+		if err := FromThisMachine(r); (err == nil) != want {
+			t.Errorf("%s: %v", host, err)
+		}
+		for _, proxy := range []string{"Forwarded", "Via", "X-Forwarded-Host", "X-Real-Ip"} {
+			r := r.Clone(r.Context())
+			r.Header.Set(proxy, "")
+			if err := FromThisMachine(r); err == nil {
+				t.Errorf("%s: let in with %s", host, proxy)
+			}
+		}
+	}
+	err := FromThisMachine(httptest.NewRequest("GET", "http://evil.example/", nil))
+	if err == nil || !strings.Contains(err.Error(), "use localhost") {
+		t.Errorf("without an address: %v", err)
+	}
+}

@@ -49,6 +49,9 @@ type Config struct {
 	// GRPCAddr is where example commands send their calls, where that is
 	// another address than that of the pages.
 	GRPCAddr string
+	// Tokens and Certificates say by what callers may be known, for commands
+	// to copy and for browsers that are nobody.
+	Tokens, Certificates bool
 	// Identity says how callers are authenticated, for the help page. Nil
 	// leaves that out. It may be called concurrently.
 	Identity func() Identity

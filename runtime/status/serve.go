@@ -82,6 +82,9 @@ func (p *Pages) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
 		Status: e.Code, Title: http.StatusText(e.Code), Plain: e.Text,
 		Data: ErrorData{e.Text}, Body: []Block{Text(sentence(e.Text))},
 	}
+	if form == formHTML && e.Code == http.StatusUnauthorized {
+		v.Body = append(v.Body, p.nextStep(r)...)
+	}
 	if e.action != nil {
 		v.Title = e.action.Label
 		v.Body = []Block{*e.action, Text(sentence(e.Text))}
@@ -89,6 +92,18 @@ func (p *Pages) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
 	if err := p.render(w, r, v, form); err != nil {
 		p.cfg.Logger.Error("status error page", slog.Any("err", err))
 	}
+}
+
+// nextStep says what a browser that is nobody can do. It is the same whatever was
+// wrong with what the request presented.
+func (p *Pages) nextStep(r *http.Request) []Block {
+	switch {
+	case p.cfg.Certificates:
+		return []Block{Text("Import a client certificate of an operator into the browser and open this page again.")}
+	case p.cfg.Tokens:
+		return []Block{Text("A browser sends no token, so ask with: " + p.curl(r, "", p.ownURL(r, r.URL.Path)))}
+	}
+	return nil
 }
 
 // sentence makes an error's text one that stands by itself.

@@ -124,17 +124,22 @@ func wrongName(t *testing.T, cured bool) said {
 	return s.call(t, ca.issue(t, ca.file, "--id", "frontend"))
 }
 
+// plaintext has a server that calls on to one on another address.
 func plaintext(t *testing.T, cured bool) said {
-	keys, host := newKeys(t), addressOfMachine(t)
-	server := []easyops.ServerOption{easyops.WithAuth(usersOf(keys, "shop")), easyops.WithAddr(host + ":0"), easyops.WithInsecurePlaintext()}
-	client := []easyops.DialOption{userToken(keys.token(t, "--user", "alice", "--audience", "shop"))}
+	keys := newKeys(t)
+	users := easyops.WithAuth(usersOf(keys, "shop"))
+	server := []easyops.ServerOption{users, easyops.WithAddr(addressOfMachine(t) + ":0"), easyops.WithInsecurePlaintext()}
+	var client []easyops.DialOption
 	if cured {
 		ca := newCA(t, "shop.example")
-		server = append(server, ca.issue(t, ca.file, "--id", "echo", "--ip", host))
+		server = append(server, ca.issue(t, ca.file, "--id", "echo", "--service", echoName))
 		client = append(client, easyops.WithTLSFiles("", "", ca.file))
 	}
-	s := mustStart(t, server...)
-	return s.call(t, append(client, easyops.DialTarget(s.Addr().String()))...)
+	next := mustStart(t, server...).dial(t, client...)
+	first := serveAs(t, passingOn{next: next}, users)
+	got := first.call(t, userToken(keys.token(t, "--user", "alice", "--audience", "shop")))
+	delete(got, "log") // of the first server, which says the same, shortened
+	return got
 }
 
 // background has a server between the caller and the one that refuses.

@@ -18,6 +18,8 @@ type slowKey struct{}
 // drains never gives.
 func callsInTheMiddle(t *testing.T) {
 	s := newSmall(t)
+	short := s.client.lasting("20s") // so that it is time to move on to the next
+	s.old.issue(t, short)
 	s.start(t, s.server.option())
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	client, conn, err := echov1.DialEchoService(s.options(easyops.DialUserToken(func(ctx context.Context) (string, error) {
@@ -53,9 +55,9 @@ func callsInTheMiddle(t *testing.T) {
 	<-begun
 
 	s.old.issue(t, s.client)
-	time.Sleep(1100 * time.Millisecond) // clients look at their files once a second
+	time.Sleep(2200 * time.Millisecond) // clients look at their files once a second, and have moved on
 	if err := call(t.Context()); err != nil {
-		t.Errorf("the call that notices the new certificate: %v", err)
+		t.Errorf("a call over the new connection: %v", err)
 	}
 	close(goOn)
 	if err := <-slow; err != nil {

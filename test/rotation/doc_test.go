@@ -31,6 +31,14 @@ func TestRotation(t *testing.T) {
 		t.Parallel()
 		underLoad(t)
 	})
+	t.Run("short-lived certificates", func(t *testing.T) {
+		t.Parallel()
+		shortLived(t)
+	})
+	t.Run("refused afterwards", func(t *testing.T) {
+		t.Parallel()
+		refusedAfterwards(t)
+	})
 	t.Run("aside", func(t *testing.T) {
 		t.Parallel()
 		t.Run("authority replaced at once", replacedAtOnce)

@@ -1,0 +1,73 @@
+package routing
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// early is how long before its deadline a waiting call gives up, at most: time
+// for the reason to reach who set the deadline, by way of the calls in between.
+const early = 100 * time.Millisecond
+
+// waiter is the picker while there is no instance to call.
+type waiter struct {
+	policy     *policy
+	connecting bool
+	since      time.Time
+	config     *policyConfig
+	note       string
+	lastErr    error
+}
+
+// Pick implements [balancer.Picker]. gRPC lets the call wait for the next
+// picker, and names the error where its deadline ends before.
+func (w *waiter) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
+	s, ok := info.Ctx.Value(stampKey{}).(stamp)
+	if !ok { // it found the connection ready, just before
+		s = stamp{start: w.since, config: w.config}
+	}
+	end, code, why := s.start.Add(s.config.MaxWait), codes.Unavailable, fmt.Sprintf("waited %v", s.config.MaxWait)
+	if deadline, ok := info.Ctx.Deadline(); ok {
+		if by := giveUp(s.start, deadline); by.Before(end) {
+			end, code, why = by, codes.DeadlineExceeded, "the call's deadline ends"
+		}
+	}
+	if !time.Now().Before(end) {
+		return balancer.PickResult{}, status.Errorf(code, "%s; %s", w.reason(s.config), why)
+	}
+	w.policy.lookAt(end)
+	if s.failFast && w.connecting {
+		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+	}
+	return balancer.PickResult{}, noInstance(w.reason(s.config))
+}
+
+// giveUp returns when a call gives up because of its deadline: not before it
+// has had nine tenths of its time.
+func giveUp(start, deadline time.Time) time.Time {
+	return deadline.Add(-min(early, max(0, deadline.Sub(start)/10)))
+}
+
+// reason says why no instance can be called. The cause comes first and where
+// the instances come from last, because logs cut long texts in the middle.
+func (w *waiter) reason(c *policyConfig) string {
+	note := w.note
+	if note == "" {
+		note = "not known yet from " + c.Source
+	}
+	none := fmt.Sprintf("no instance of %s can be called: %s", c.Service, note)
+	if w.lastErr == nil {
+		return none
+	}
+	cause := causeOf(w.lastErr)
+	return fmt.Sprintf("%s%s; with that last error %s", cause, hint(cause), none)
+}
+
+// noInstance is not a status, so gRPC lets calls wait.
+type noInstance string
+
+func (e noInstance) Error() string { return string(e) }
