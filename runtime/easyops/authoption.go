@@ -3,6 +3,7 @@ package easyops
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/go-easyops/easyops/runtime/auth"
@@ -16,13 +17,23 @@ const insecureNone = "insecure-none"
 // "oidc:ISSUER?audience=..&use=service" by tokens of an identity provider, or
 // "insecure-none": nobody is, and every call is let in. A token goes to the one
 // of several that knows its issuer. Rules know services of the first that is for
-// services by their names.
+// services by their names. An empty list is a fault.
 func WithAuth(specs ...string) ServerOption {
 	return givenServer("auth", func(c *config) {
-		if len(specs) > 0 {
+		if c.someOf("WithAuth", "auth", len(specs)) {
 			c.try("WithAuth", strings.Join(specs, ","), c.parseAuth)
 		}
 	})
+}
+
+// someOf reports an option that was given an empty list, which would hide what
+// the flag and the environment say and put nothing in its place.
+func (c *config) someOf(option, name string, n int) bool {
+	if n == 0 {
+		set := setting{name: name}
+		c.fault(fmt.Errorf("%s(): the list is empty, and -%s or %s does not count beside the option: name one at least, or leave the option out", option, set.flag(), set.env()))
+	}
+	return n > 0
 }
 
 // parseAuth takes specifications apart. What each says is looked at with
@@ -73,10 +84,11 @@ func WithAccess(name string, access auth.Access) ServerOption {
 
 // WithOperators names who may see the status pages and use what they offer, as
 // "group:NAME", "user:ID" or "service:NAME". A service is meant where it calls
-// for itself: what it does for a user is the user's affair.
+// for itself: what it does for a user is the user's affair. An empty list is a
+// fault.
 func WithOperators(who ...string) ServerOption {
 	return givenServer("operators", func(c *config) {
-		if len(who) > 0 {
+		if c.someOf("WithOperators", "operators", len(who)) {
 			c.try("WithOperators", strings.Join(who, ","), c.setOperators)
 		}
 	})

@@ -2,14 +2,11 @@ package easyops
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
@@ -37,7 +34,6 @@ type callCreds struct {
 	forwardsBy bool             // connections that are not encrypted, but stay on this machine
 	users      auth.TokenSource // nil for none
 	own        *ownToken        // nil for none
-	rotation   *rotation        // nil where nothing of TLS can change
 }
 
 func newCallCreds(c *config, service string) (*callCreds, error) {
@@ -58,11 +54,11 @@ func (c *callCreds) RequireTransportSecurity() bool { return false }
 // GetRequestMetadata implements [credentials.PerRPCCredentials]. Its errors are
 // UNAUTHENTICATED, as gRFC A54 leaves FAILED_PRECONDITION to applications.
 func (c *callCreds) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
-	if c.rotation != nil {
-		c.rotation.look()
-	}
 	info, _ := credentials.RequestInfoFromContext(ctx)
 	l := linkOf(info.AuthInfo)
+	if !l.carriesTokens() && tokenByHand(ctx) {
+		return nil, c.refuse(ctx, l, "a token in its metadata", "")
+	}
 	user, err := c.user(ctx, l)
 	if err != nil {
 		return nil, err
@@ -73,7 +69,7 @@ func (c *callCreds) GetRequestMetadata(ctx context.Context, _ ...string) (map[st
 	if !l.carriesTokens() {
 		return nil, c.refuse(ctx, l, "our own service token", "")
 	}
-	return c.own.headers(ctx, user)
+	return c.own.headers(user), nil
 }
 
 // user returns the token of the user that the call carries, or "".
@@ -95,6 +91,14 @@ func (c *callCreds) user(ctx context.Context, l link) (string, error) {
 		return "", c.refuse(ctx, l, "a user's token", orWithout)
 	}
 	return token, nil
+}
+
+// tokenByHand tells whether the program has put a token into the metadata of a
+// call itself. It costs a copy of all metadata, so it is for connections that
+// carry no tokens.
+func tokenByHand(ctx context.Context) bool {
+	md, _ := metadata.FromOutgoingContext(ctx)
+	return len(md[auth.UserHeader])+len(md[auth.ServiceHeader]) > 0
 }
 
 // dialled returns the token that DialUserToken gives.
@@ -181,97 +185,4 @@ func bearer(token string) string {
 		return ""
 	}
 	return "Bearer " + token
-}
-
-// ownToken is the token that says which service we are.
-type ownToken struct {
-	file   *auth.FileToken
-	where  string
-	log    *slog.Logger
-	now    atomic.Pointer[ownHeaders]
-	warned atomic.Int64 // when that it has expired was last said, in Unix seconds
-}
-
-// ownHeaders are made once for each token.
-type ownHeaders struct {
-	token   string
-	value   string            // of its header
-	alone   map[string]string // of calls without a user
-	expires time.Time
-}
-
-func openOwnToken(c *config) (*ownToken, error) {
-	if c.serviceToken == "" {
-		return nil, nil
-	}
-	file, err := auth.TokenFile(c.serviceToken, c.log())
-	if err != nil {
-		return nil, errors.New("-easyops.service-token or EASYOPS_SERVICE_TOKEN: " + err.Error())
-	}
-	return &ownToken{file: file, where: c.serviceToken, log: c.log()}, nil
-}
-
-// headers returns the headers of a call, which must not be changed.
-func (o *ownToken) headers(ctx context.Context, user string) (map[string]string, error) {
-	token, err := o.file.Token(ctx)
-	if err != nil {
-		return nil, status.Errorf(codes.Unauthenticated, "the call was not sent: -easyops.service-token: %v", err)
-	}
-	h := o.now.Load()
-	if h == nil || h.token != token {
-		h = &ownHeaders{token: token, value: bearer(token), alone: headers("", bearer(token)), expires: o.file.State().Expires}
-		o.now.Store(h)
-	}
-	o.warnExpired(h.expires)
-	if user == "" {
-		return h.alone, nil
-	}
-	return headers(bearer(user), h.value), nil
-}
-
-// warnExpired says at most once a minute that the token has expired. The call
-// goes all the same: whether it is let in is for the server to say.
-func (o *ownToken) warnExpired(expires time.Time) {
-	if expires.IsZero() {
-		return
-	}
-	now := time.Now()
-	last := o.warned.Load()
-	if now.Before(expires) || now.Unix() < last+60 || !o.warned.CompareAndSwap(last, now.Unix()) {
-		return
-	}
-	o.log.Warn("the service token has expired, so servers refuse it: put a new one in its file", "file", o.where, "expired", expires)
-}
-
-// rotation notices that the files of certificates have changed, and has the
-// connections made anew: those that are open show the certificate that was in
-// force when they began, and servers refuse it once it has expired.
-type rotation struct {
-	certs *auth.Certificates
-	renew func()
-
-	looked atomic.Int64 // when, in Unix seconds
-	since  atomic.Int64 // when what the connections show came into force, in Unix nanoseconds
-}
-
-// follow is called before the first call.
-func (c *callCreds) follow(certs *auth.Certificates, renew func()) {
-	if certs == nil {
-		return
-	}
-	c.rotation = &rotation{certs: certs, renew: renew}
-	c.rotation.since.Store(certs.State().Since.UnixNano())
-}
-
-// look costs no more than a look at the clock, but for one call a second.
-func (r *rotation) look() {
-	now := time.Now()
-	last := r.looked.Load()
-	if now.Unix() == last || !r.looked.CompareAndSwap(last, now.Unix()) {
-		return
-	}
-	r.certs.Refresh(now)
-	if since := r.certs.State().Since.UnixNano(); r.since.Swap(since) != since {
-		r.renew()
-	}
 }

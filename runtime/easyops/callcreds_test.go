@@ -3,6 +3,7 @@ package easyops_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -230,6 +231,34 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// TestTokensByHand: a token that the program puts into the metadata of a call
+// itself goes where others may go.
+func TestTokensByHand(t *testing.T) {
+	h, dir := &hearing{}, easyops.WithRegistry("local:"+shortDir(t))
+	serveEcho(t, h, openly(dir)...)
+	for _, away := range []bool{false, true} {
+		for _, header := range []string{auth.UserHeader, auth.ServiceHeader, "other"} {
+			for how, ctx := range map[string]context.Context{
+				"appended": metadata.AppendToOutgoingContext(t.Context(), header, "Bearer mine"),
+				"new":      metadata.NewOutgoingContext(t.Context(), metadata.MD{header: {"Bearer mine"}}),
+			} {
+				w := &wire{}
+				client := dialEcho(t, apart(dir), w.dialer(away))
+				_, err := client.Echo(ctx, &echov1.EchoRequest{})
+				refused := away && header != "other"
+				if refused {
+					wantRefused(t, err, "a token in its metadata", "leaves this machine unencrypted")
+				} else if err != nil {
+					t.Errorf("%s, away %v, %s: %v", header, away, how, err)
+				}
+				if w.carried("Bearer mine") == refused {
+					t.Errorf("%s, away %v, %s: the token was sent: %v", header, away, how, !refused)
+				}
+			}
+		}
+	}
+}
+
 // wantRefused wants the error of a call that was not sent, with what to do.
 func wantRefused(t *testing.T, err error, texts ...string) {
 	t.Helper()
@@ -346,10 +375,20 @@ func TestDialIdentityFaults(t *testing.T) {
 		opts []easyops.DialOption
 		want []string
 	}{
-		"server ID without TLS":   {[]easyops.DialOption{easyops.DialServerID("echo.example.org")}, []string{"DialServerID", "-easyops.tls-ca"}},
-		"bad server ID":           {[]easyops.DialOption{easyops.DialServerID("https://x/y"), easyops.WithTLSFiles("", "", ca.file)}, []string{"https://x/y", "SPIFFE ID"}},
-		"empty server ID":         {[]easyops.DialOption{easyops.DialServerID(""), easyops.WithTLSFiles("", "", ca.file)}, []string{"DialServerID"}},
-		"SPIFFE ID and config":    {[]easyops.DialOption{easyops.DialServerID("spiffe://x/y"), easyops.WithTLSConfig(ca.client())}, []string{"VerifyConnection", "WithTLSFiles"}},
+		"server ID without TLS": {[]easyops.DialOption{easyops.DialServerID("echo.example.org")}, []string{"DialServerID", "-easyops.tls-ca"}},
+		"bad server ID":         {[]easyops.DialOption{easyops.DialServerID("https://x/y"), easyops.WithTLSFiles("", "", ca.file)}, []string{"https://x/y", "SPIFFE ID"}},
+		"empty server ID":       {[]easyops.DialOption{easyops.DialServerID(""), easyops.WithTLSFiles("", "", ca.file)}, []string{"DialServerID"}},
+		"SPIFFE ID and config":  {[]easyops.DialOption{easyops.DialServerID("spiffe://x/y"), easyops.WithTLSConfig(ca.client())}, []string{"VerifyConnection", "WithTLSFiles"}},
+		"server ID that nothing wants": {
+			[]easyops.DialOption{easyops.DialServerID("good.example"), easyops.WithTLSConfig(&tls.Config{
+				InsecureSkipVerify: true, VerifyConnection: func(tls.ConnectionState) error { return nil }, //nolint:gosec // nothing connects
+			})},
+			[]string{"good.example", "InsecureSkipVerify"},
+		},
+		"two server names": {
+			[]easyops.DialOption{easyops.DialServerID("good.example"), easyops.WithTLSConfig(&tls.Config{ServerName: "evil.example"})},
+			[]string{"good.example", "evil.example", "leave one of them out"},
+		},
 		"forwarding everywhere":   {[]easyops.DialOption{easyops.DialForwardUser()}, []string{"DialForwardUser", "DialTarget"}},
 		"no source":               {[]easyops.DialOption{easyops.DialUserToken(nil)}, []string{"DialUserToken", "nil"}},
 		"no token":                {[]easyops.DialOption{easyops.WithServiceToken("/missing")}, []string{"-easyops.service-token", "EASYOPS_SERVICE_TOKEN", "/missing"}},

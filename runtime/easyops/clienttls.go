@@ -17,30 +17,30 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/routing"
 )
 
 // clientTransport says how the connections of a client are secured: by TLS as
-// soon as anything of TLS is set. Certificates come with TLS by files.
-func clientTransport(c *config, service string) (credentials.TransportCredentials, *auth.Certificates, error) {
+// soon as anything of TLS is set. It leaves files to the upkeep.
+func clientTransport(c *config, service string, u *upkeep) (credentials.TransportCredentials, error) {
 	switch {
 	case c.tlsConfig != nil:
-		t, err := givenTransport(c)
-		return t, nil, err
+		return givenTransport(c)
 	case c.tlsCA != "" || c.tlsCert != "" || c.tlsKey != "":
-		return filesTransport(c, service)
+		return filesTransport(c, service, u)
 	case c.serverID != "":
-		return nil, nil, errors.New("DialServerID needs TLS, because a server proves by its certificate who it is: set -easyops.tls-ca (EASYOPS_TLS_CA, WithTLSFiles)")
+		return nil, errors.New("DialServerID needs TLS, because a server proves by its certificate who it is: set -easyops.tls-ca (EASYOPS_TLS_CA, WithTLSFiles)")
 	}
-	return plainTransport{proxied: isProxied(c.target, http.ProxyFromEnvironment)}, nil, nil
+	return plainTransport{proxied: isProxied(c.target, http.ProxyFromEnvironment)}, nil
 }
 
 // filesTransport is TLS by files. A server of the registry, or one that
 // DialServerID names, proves by its certificate that it may serve the service;
 // that of a target is for its host.
-func filesTransport(c *config, service string) (credentials.TransportCredentials, *auth.Certificates, error) {
+func filesTransport(c *config, service string, u *upkeep) (credentials.TransportCredentials, error) {
 	certs, err := auth.LoadCertificates(auth.CertFiles{Cert: c.tlsCert, Key: c.tlsKey, CA: c.tlsCA}, c.log())
 	if err != nil {
-		return nil, nil, fmt.Errorf("-easyops.tls-cert, -easyops.tls-key, -easyops.tls-ca (EASYOPS_TLS_CERT, EASYOPS_TLS_KEY, EASYOPS_TLS_CA): %w", err)
+		return nil, fmt.Errorf("-easyops.tls-cert, -easyops.tls-key, -easyops.tls-ca (EASYOPS_TLS_CERT, EASYOPS_TLS_KEY, EASYOPS_TLS_CA): %w", err)
 	}
 	least, check := uint16(tls.VersionTLS13), func(string) serverCheck { return certs.ServesAs(service, c.serverID) }
 	if c.target != "" {
@@ -49,7 +49,12 @@ func filesTransport(c *config, service string) (credentials.TransportCredentials
 	if c.target != "" && c.serverID == "" {
 		check = func(host string) serverCheck { return auth.ServesHost(host) }
 	}
-	return tlsTransport{verifies: true, config: func(host string) *tls.Config { return certs.Client(check(host), least) }}, certs, nil
+	u.certs = certs
+	return tlsTransport{
+		verifies: true,
+		shown:    u.shown,
+		config:   func(host string) *tls.Config { return certs.Client(check(host), least) },
+	}, nil
 }
 
 // serverCheck tells whether a server's certificate, which was verified, is the
@@ -59,10 +64,18 @@ type serverCheck = func(*x509.Certificate) error
 // givenTransport is TLS by a configuration of the program's own, which answers
 // for what it verifies.
 func givenTransport(c *config) (credentials.TransportCredentials, error) {
-	if strings.Contains(c.serverID, "://") {
-		return nil, fmt.Errorf("DialServerID(%q) with WithTLSConfig: let the configuration verify the SPIFFE ID by its VerifyConnection, or name files by WithTLSFiles", c.serverID)
-	}
 	own := c.tlsConfig.Clone()
+	switch id := c.serverID; {
+	case strings.Contains(id, "://"):
+		return nil, fmt.Errorf("DialServerID(%q) with WithTLSConfig: let the configuration verify the SPIFFE ID by its VerifyConnection, or name files by WithTLSFiles", id)
+	case id != "" && own.InsecureSkipVerify:
+		return nil, fmt.Errorf("DialServerID(%q) with a WithTLSConfig that has InsecureSkipVerify, by which nothing wants the name: leave one of them out, or let VerifyConnection want it", id)
+	case id != "" && own.ServerName != "" && own.ServerName != id:
+		return nil, fmt.Errorf("DialServerID(%q) with a WithTLSConfig whose ServerName is %q: leave one of them out", id, own.ServerName)
+	}
+	// In a session that is resumed nothing tells whether the server still knows
+	// us, and so whether the call needs our token.
+	own.ClientSessionCache = nil
 	own.MinVersion = max(own.MinVersion, tls.VersionTLS12)
 	return tlsTransport{
 		verifies: !own.InsecureSkipVerify || own.VerifyConnection != nil || own.VerifyPeerCertificate != nil,
@@ -76,6 +89,7 @@ type tlsTransport struct {
 	config   func(host string) *tls.Config // a new one for each handshake
 	verifies bool                          // who the server is
 	name     string                        // that its certificate must be for; "" is the host's
+	shown    *shownCert                    // nil where nothing follows our certificate
 }
 
 // ClientHandshake implements [credentials.TransportCredentials]. How is gRPC's
@@ -85,17 +99,32 @@ func (t tlsTransport) ClientHandshake(ctx context.Context, authority string, con
 		authority = t.name
 	}
 	config := t.config(hostOf(authority))
-	had, note := hasCertificate(config), noteCertificate(config)
+	note := noteCertificate(config)
 	conn, info, err := credentials.NewTLS(config).ClientHandshake(ctx, authority, conn)
 	if err != nil {
 		return nil, nil, err
 	}
-	l := &secureLink{TLSInfo: info.(credentials.TLSInfo), verified: t.verifies}
-	l.named = note.got || l.State.DidResume && had
+	l := &secureLink{TLSInfo: info.(credentials.TLSInfo), verified: t.verifies, named: note.leaf != nil}
+	if err := t.noteShown(ctx, note); err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
 	if note.asked && l.State.Version >= tls.VersionTLS13 {
 		conn = &refusable{Conn: conn, ended: make(chan struct{})}
 	}
 	return conn, l, nil
+}
+
+// noteShown finds that a server would lose sight of who we are: it does not know
+// the authority of our new certificate, and that of the open connection it does.
+func (t tlsTransport) noteShown(ctx context.Context, n *noted) error {
+	if t.shown == nil {
+		return nil
+	}
+	if n.asked && n.leaf == nil && routing.Replaces(ctx) {
+		return errors.New("the server does not know the authority of our new certificate, -easyops.tls-cert")
+	}
+	t.shown.note(n.leaf)
+	return nil
 }
 
 // ServerHandshake implements [credentials.TransportCredentials].
@@ -122,14 +151,10 @@ func hostOf(authority string) string {
 	return host
 }
 
-func hasCertificate(c *tls.Config) bool {
-	return c.GetClientCertificate != nil || len(c.Certificates) > 0
-}
-
 // noted is what became of our certificate in a handshake.
 type noted struct {
-	asked bool // the server wanted one
-	got   bool // and got it
+	asked bool              // the server wanted one
+	leaf  *x509.Certificate // that it got; nil for none
 }
 
 // noteCertificate makes the handshake note it.
@@ -143,10 +168,25 @@ func noteCertificate(c *tls.Config) *noted {
 		if err == nil && !isForClients(cert) {
 			cert = new(tls.Certificate)
 		}
-		note.asked, note.got = true, err == nil && cert != nil && len(cert.Certificate) > 0
+		note.asked = true
+		if err == nil {
+			note.leaf = leafOf(cert)
+		}
 		return cert, err
 	}
 	return note
+}
+
+// leafOf returns the certificate itself, nil for none.
+func leafOf(cert *tls.Certificate) *x509.Certificate {
+	if cert == nil || len(cert.Certificate) == 0 {
+		return nil
+	}
+	if cert.Leaf != nil {
+		return cert.Leaf
+	}
+	leaf, _ := x509.ParseCertificate(cert.Certificate[0])
+	return leaf
 }
 
 // isForClients tells whether a server could take the certificate for that of a
@@ -238,6 +278,10 @@ type secureLink struct {
 	verified bool // who the server is
 	named    bool // our certificate tells the server who we are
 }
+
+// ConnectionState gives programs what TLS has to tell of a connection, as AuthInfo
+// of a peer is no credentials.TLSInfo.
+func (l *secureLink) ConnectionState() tls.ConnectionState { return l.State }
 
 // plainLink is what is known of an unencrypted connection.
 type plainLink struct {

@@ -265,8 +265,8 @@ func TestWhoseCertificate(t *testing.T) {
 	}
 }
 
-// TestNewCertificateIsShown: connections are made anew when the files change, and
-// no call fails.
+// TestNewCertificateIsShown: connections are made anew before the certificate that
+// they have shown ends, and no call fails.
 func TestNewCertificateIsShown(t *testing.T) {
 	ca := newAuthority(t)
 	for _, kind := range []string{"registry", "target"} {
@@ -281,15 +281,13 @@ func TestNewCertificateIsShown(t *testing.T) {
 				_, port, _ := net.SplitHostPort(s.Addr().String())
 				where = easyops.DialTarget("localhost:" + port)
 			}
-			cert, key = ca.filesFor(t, dns("first"))
+			cert, key = ca.filesFor(t, dns("first"), ending(time.Minute))
 			client := dialEcho(t, apart(), where, easyops.WithTLSFiles(cert, key, ca.file))
 			say(t, client, "hi")
 			load := callAll(t, client)
 			defer load()
-			for _, name := range []string{"first", "second", "third"} {
-				certPEM, keyPEM := ca.pairFor(t, dns(name))
-				putFile(t, key, keyPEM)
-				putFile(t, cert, certPEM)
+			for i, name := range []string{"first", "second", "third"} {
+				ca.replacePair(t, cert, key, dns(name), ending(time.Duration(i+1)*time.Minute))
 				seen.wait(t, name)
 			}
 		})

@@ -22,6 +22,7 @@ import (
 type Conn struct {
 	conn     *routing.Conn
 	registry registry.Registry // nil with a target
+	stop     func()            // of the upkeep
 }
 
 // Invoke implements [grpc.ClientConnInterface].
@@ -36,10 +37,18 @@ func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 
 // Dial returns a connection to the service of the given full name, such as
 // "echo.v1.EchoService". Generated Dial functions call it. It does not wait for
-// an instance; its error names every wrong setting.
+// an instance; its error names every wrong setting. Until Close the Conn looks at
+// the files that it was given once a second.
+//
+// What calls are told of the peer ([grpc.Peer], [peer.FromContext]) has in AuthInfo
+// no [credentials.TLSInfo], unless the transport is one of [DialGRPC]. What TLS has
+// to tell is had by
+//
+//	p.AuthInfo.(interface{ ConnectionState() tls.ConnectionState })
 func Dial(service string, opts ...DialOption) (*Conn, error) {
 	c := clientConfig(opts)
-	transport, certs, err := clientTransport(c, service)
+	u := &upkeep{shown: &shownCert{}}
+	transport, err := clientTransport(c, service, u)
 	c.fault(err)
 	creds, err := newCallCreds(c, service)
 	c.fault(err)
@@ -65,8 +74,8 @@ func Dial(service string, opts ...DialOption) (*Conn, error) {
 		}
 		return nil, fmt.Errorf("easyops: dial %s: %w", service, err)
 	}
-	creds.follow(certs, conn.Renew)
-	return &Conn{conn, reg}, nil
+	u.own, u.renew = creds.own, conn.Renew
+	return &Conn{conn, reg, u.start()}, nil
 }
 
 // grpcOptions are ours, and then the program's, which win.
@@ -98,6 +107,7 @@ func checkForwarding(c *config) error {
 
 // Close ends all calls and connections.
 func (c *Conn) Close() error {
+	c.stop()
 	err := c.conn.Close()
 	if c.registry != nil {
 		err = errors.Join(err, c.registry.Close())

@@ -15,8 +15,12 @@ type dialing struct {
 	forwardUser bool
 }
 
-// DialServerID names whom the server's certificate must be of, where that is not
-// the service itself: a whole SPIFFE ID or a DNS name.
+// DialServerID names whom the server's certificate may be of beside the service
+// itself: a whole SPIFFE ID or a DNS name. It adds a name and takes none away: a
+// certificate that names the service is as good as before. At a target it comes,
+// with the service's name, in the place of the host's. With WithTLSConfig it is
+// a DNS name, and the only one; together with InsecureSkipVerify or another
+// ServerName there it is an error of [Dial].
 func DialServerID(id string) DialOption {
 	return dialOption(func(c *config) {
 		c.serverID = id

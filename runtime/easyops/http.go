@@ -1,13 +1,9 @@
 package easyops
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -78,24 +74,23 @@ func (s *Server) httpHandler() http.Handler {
 	for _, r := range s.cfg.routes {
 		routes.Handle(r.pattern, s.userHandler(r))
 	}
+	other := http.Handler(routes)
+	if len(s.cfg.routes) == 0 {
+		other = pages
+	}
+	strays := s.newStrays(other)
 	return onceChunked(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case port.IsGRPC(r):
 			s.serveGRPC(w, r)
-		case s.isCall(r) && !handles(routes, r):
-			s.grpcHTTP.ServeHTTP(w, r) // says what is wrong: 405, 415 or 505
-		case status.Reserved(r.URL.Path) || len(s.cfg.routes) == 0:
+		case status.Reserved(r.URL.Path):
 			pages.ServeHTTP(w, r)
+		case isStray(r) && !handles(routes, r):
+			strays.ServeHTTP(w, r)
 		default:
-			routes.ServeHTTP(w, r)
+			other.ServeHTTP(w, r)
 		}
 	}))
-}
-
-// isCall tells whether a request goes to a method of gRPC.
-func (s *Server) isCall(r *http.Request) bool {
-	name, ok := strings.CutPrefix(r.RequestURI, "/")
-	return ok && s.methods[name] != nil
 }
 
 // handles tells whether the user has a handler for a request, such as one that
@@ -158,7 +153,8 @@ func (s *Server) serveGRPC(w http.ResponseWriter, r *http.Request) {
 
 // userHandler runs a handler of the user's like a call: bounded, admitted,
 // recovered, listed, and told when the server drains. Where it sends its answer
-// in parts, its context ends with the stream grace.
+// in parts, its context ends with the stream grace. The answer lasts no longer
+// than the identity that it is for.
 func (s *Server) userHandler(r route) http.Handler {
 	m := &method{server: s, name: "HTTP " + r.pattern, access: r.access, stream: true, http: true}
 	origin := http.NewCrossOriginProtection()
@@ -177,6 +173,7 @@ func (s *Server) userHandler(r route) http.Handler {
 		if !s.letIn(w, c, origin) {
 			return
 		}
+		c.endAt(c.caller.Expires())
 		r.handler.ServeHTTP(answer, req.WithContext(c))
 		answer.close()
 	})
@@ -190,85 +187,28 @@ func (s *Server) letIn(w http.ResponseWriter, c *call, origin *http.CrossOriginP
 		refuseHTTP(w, refusal)
 		return false
 	}
-	if err := origin.Check(c.request); err != nil && c.method.access.Allow != auth.Everyone {
-		http.Error(w, err.Error()+": this page takes changes from its own pages only", http.StatusForbidden)
+	if err := s.fromElsewhere(c, origin); err != nil {
+		http.Error(w, err.Error(), http.StatusForbidden)
 		return false
 	}
 	return true
 }
 
-// close ends the answer of a handler whose context the runtime has ended as
-// what it may be, a part.
-func (r *response) close() {
-	switch {
-	case r.call.ended.CompareAndSwap(nil, byHandler):
-	case r.begun:
-		panic(http.ErrAbortHandler)
-	default:
-		http.Error(r, "the server is draining: try again", http.StatusServiceUnavailable)
+// fromElsewhere finds requests that a page of another site makes a browser send:
+// what changes something, and, where being on this machine is all that callers
+// have to prove, whatever does not name it (DNS rebinding) or came by a proxy.
+// What is for everyone is for those too.
+func (s *Server) fromElsewhere(c *call, origin *http.CrossOriginProtection) error {
+	if c.method.access.Allow == auth.Everyone {
+		return nil
 	}
-}
-
-// recoverHTTP answers in place of a handler that panicked. Where an answer has
-// begun it is broken off, so that nobody takes it for whole.
-// http.ErrAbortHandler is meant for net/http.
-func (s *Server) recoverHTTP(w *response) {
-	p := recover()
-	if p == nil {
-		return
+	if err := origin.Check(c.request); err != nil {
+		return fmt.Errorf("%w: this page takes changes from its own pages only", err)
 	}
-	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-		panic(p)
+	if s.trust == standalone {
+		return status.FromThisMachine(c.request)
 	}
-	err := s.recovered(w.call, "http", w.call.method.name, p)
-	if w.begun {
-		panic(http.ErrAbortHandler)
-	}
-	http.Error(w, grpcstatus.Convert(err).Message(), http.StatusInternalServerError)
-}
-
-// response notices whether an answer has begun. It has the methods that
-// handlers look for by type assertions; [http.ResponseController] unwraps it.
-type response struct {
-	http.ResponseWriter
-	call  *call
-	begun bool
-}
-
-func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
-
-func (r *response) WriteHeader(code int) {
-	r.begun = r.begun || code >= http.StatusOK
-	r.ResponseWriter.WriteHeader(code)
-}
-
-func (r *response) Write(b []byte) (int, error) {
-	r.begun = true
-	return r.ResponseWriter.Write(b)
-}
-
-func (r *response) ReadFrom(from io.Reader) (int64, error) {
-	r.begun = true
-	return io.Copy(r.ResponseWriter, from)
-}
-
-// begin notes that the answer is sent in parts. From here on it lasts no longer
-// than the identity that it is for.
-func (r *response) begin() {
-	r.begun = true
-	if r.call.flushed.CompareAndSwap(false, true) {
-		r.call.endAt(r.call.caller.Expires())
-	}
-}
-
-func (r *response) Flush() {
-	r.begin()
-	_ = http.NewResponseController(r.ResponseWriter).Flush() // as http.Flusher, which has no error
-}
-
-func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	r.begin()
-	return http.NewResponseController(r.ResponseWriter).Hijack()
+	return nil
 }
 
 // serveStatus serves the pages on an address of their own.

@@ -157,7 +157,8 @@ func (*keySpy) Done() <-chan struct{}       { return nil }
 func (*keySpy) Err() error                  { return nil }
 func (s *keySpy) Value(key any) any         { s.key = key; return nil }
 
-// endAt ends a stream when the identity that it was begun with expires.
+// endAt ends a stream, or a request to an HTTP handler, when the identity that it
+// was begun with expires.
 func (c *call) endAt(expires time.Time) {
 	if !expires.IsZero() {
 		c.expiry = time.AfterFunc(time.Until(expires), func() { c.abort(statusExpired) })

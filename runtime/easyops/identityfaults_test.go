@@ -31,6 +31,8 @@ func TestFaultsOfIdentity(t *testing.T) {
 	}{
 		{"insecure-none with others", []easyops.ServerOption{easyops.WithAuth("insecure-none", jwks)}, []string{"-easyops.auth", "EASYOPS_AUTH", "insecure-none together"}},
 		{"insecure-none with one of the program's", []easyops.ServerOption{easyops.WithAuth("insecure-none"), easyops.WithAuthenticator(nobodyKnown)}, []string{"WithAuthenticator", "insecure-none together"}},
+		{"no specification", []easyops.ServerOption{easyops.WithAuth()}, []string{"WithAuth()", "-easyops.auth", "EASYOPS_AUTH", "empty"}},
+		{"no operators", []easyops.ServerOption{easyops.WithOperators()}, []string{"WithOperators()", "-easyops.operators", "EASYOPS_OPERATORS", "empty"}},
 		{"operators standalone", []easyops.ServerOption{easyops.WithOperators("user:alice")}, []string{"-easyops.operators", "EASYOPS_OPERATORS", "WithOperators", "-easyops.auth"}},
 		{"operators with insecure-none", []easyops.ServerOption{easyops.WithAuth("insecure-none"), easyops.WithOperators("user:alice")}, []string{"-easyops.operators", "-easyops.auth"}},
 		{"plaintext off the machine", []easyops.ServerOption{easyops.WithAuth(jwks), easyops.WithAddr(":0")}, []string{":0", "-easyops.tls-cert", "-easyops.insecure-plaintext", "EASYOPS_INSECURE_PLAINTEXT", "WithInsecurePlaintext"}},

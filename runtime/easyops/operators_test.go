@@ -151,6 +151,42 @@ func TestRulesOnThePage(t *testing.T) {
 	})
 }
 
+// A command on a page shows a token where the server knows callers by tokens:
+// for a method that is for everyone too, as reflection is not.
+func TestCommandsOnThePage(t *testing.T) {
+	everyone := WithAccess(unaryMethod, auth.Access{Allow: auth.Everyone})
+	for name, test := range map[string]struct {
+		opts []ServerOption
+		want bool
+	}{
+		"standalone":    {nil, false},
+		"insecure":      {[]ServerOption{WithAuth("insecure-none")}, false},
+		"authenticated": {[]ServerOption{WithAuthenticator(byWord), WithOperators("user:alice")}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, ways[0], &funcs{}, append(test.opts, everyone)...)
+				for _, s := range r.describe() {
+					for _, m := range s.Methods {
+						wantEqual(t, s.Name+"/"+m.Name, m.Token, test.want)
+					}
+				}
+				if !test.want {
+					return
+				}
+				body := r.ask("/internal/service-info/api", "user.alice").body
+				if !strings.Contains(body, `-H "authorization: Bearer $TOKEN"`) {
+					t.Errorf("the command has no token:\n%s", body)
+				}
+				body = r.ask("/internal/service-info/api?format=json", "user.alice").body
+				if !strings.Contains(body, `"token": true`) || strings.Contains(body, `"token": false`) {
+					t.Errorf("JSON has\n%s", body)
+				}
+			})
+		})
+	}
+}
+
 // source is an authenticator that rests on something.
 type source struct {
 	auth.Authenticator

@@ -263,7 +263,9 @@ func WithInfo(name string, text func() string) ServerOption {
 
 // WithHTTP serves an HTTP handler on the gRPC port. The pattern is one of
 // [http.ServeMux]; "/internal/", "/metrics", "/livez" and "/readyz" are taken.
-// Without a rule callers must be authenticated.
+// Without a rule callers must be authenticated; of a standalone server, they must
+// have named this machine as the Host. A request lasts no longer than the
+// identity of its caller: its context ends, and nothing more is written.
 func WithHTTP(pattern string, h http.Handler, access ...auth.Access) ServerOption {
 	return serverOption(func(c *config) {
 		r := route{pattern: pattern, handler: h}

@@ -27,6 +27,9 @@ func (s *Server) newPages() (err error) {
 		Hosts:      s.hosts(),
 		GRPCAddr:   s.elsewhere(),
 		Identity:   s.identityPage,
+
+		Tokens:       s.takesTokens(),
+		Certificates: slices.Contains(s.cfg.authSpecs, mtls),
 	})
 	if err != nil {
 		return err
@@ -88,6 +91,14 @@ func (s *Server) hosts() []string {
 	return names
 }
 
+// takesTokens tells whether a token can say who calls: mtls alone knows none.
+func (s *Server) takesTokens() bool {
+	if s.trust != authenticated {
+		return false
+	}
+	return len(s.cfg.authenticators) > 0 || slices.ContainsFunc(s.cfg.authSpecs, func(spec string) bool { return spec != mtls })
+}
+
 // onPort serves what the status API has on the gRPC port.
 func (s *Server) onPort() http.Handler {
 	if s.cfg.noStatus || s.statusLis != nil {
@@ -133,7 +144,7 @@ func (s *Server) describeService(name string, comments Comments, info grpc.Servi
 			return status.Rule{Access: "not served: generate the code again"}
 		}
 		return status.Rule{
-			Access: m.access.String(), Deadline: status.Seconds(m.timeout),
+			Access: m.access.String(), Deadline: status.Seconds(m.timeout), Token: s.takesTokens(),
 			NotEnforced: (s.trust == standalone || s.trust == insecure) && m.access.Allow != auth.Everyone,
 		}
 	}

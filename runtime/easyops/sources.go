@@ -38,13 +38,17 @@ func (s *Server) closeAuthenticators() error {
 func (s *Server) states() []auth.SourceState {
 	all := make([]auth.SourceState, 0, len(s.sources))
 	for _, source := range s.sources {
-		var state auth.SourceState
-		if err := s.guard(context.Background(), "identity source", func() { state = source.State() }); err != nil {
-			state.Err = err
-		}
-		all = append(all, state)
+		all = append(all, s.stateOf(source))
 	}
 	return all
+}
+
+// stateOf asks a source, which may be the user's own, for its state.
+func (s *Server) stateOf(source auth.Source) (state auth.SourceState) {
+	if err := s.guard(context.Background(), "identity source", func() { state = source.State() }); err != nil {
+		state.Err = err
+	}
+	return state
 }
 
 // identityPage is what the status pages show of identity.
@@ -98,7 +102,7 @@ func (s *Server) addSourceGauges() error {
 	for name, sources := range named {
 		errs = append(errs, s.metrics.GaugeFunc("easyops_identity_source_failing",
 			"1 while what identity rests on cannot be read, or not be used: what was read last stays in force.",
-			func() float64 { return anyFails(sources) }, "source", name))
+			func() float64 { return s.anyFails(sources) }, "source", name))
 	}
 	if expires := s.certificateExpiry(); expires != nil {
 		errs = append(errs, s.metrics.GaugeFunc("easyops_certificate_expiry_timestamp_seconds",
@@ -109,9 +113,9 @@ func (s *Server) addSourceGauges() error {
 }
 
 // anyFails is 1 where one of the sources has an error.
-func anyFails(sources []auth.Source) float64 {
+func (s *Server) anyFails(sources []auth.Source) float64 {
 	for _, source := range sources {
-		if source.State().Err != nil {
+		if s.stateOf(source).Err != nil {
 			return 1
 		}
 	}

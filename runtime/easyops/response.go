@@ -1,0 +1,119 @@
+package easyops
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	grpcstatus "google.golang.org/grpc/status"
+)
+
+// response is the answer of a handler of the user's. It notices whether it has
+// begun, and breaks off when the identity that it is for expires. It has the
+// methods that handlers look for by type assertions; [http.ResponseController]
+// unwraps it.
+type response struct {
+	http.ResponseWriter
+	call  *call
+	begun bool
+}
+
+func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r *response) WriteHeader(code int) {
+	r.begun = r.begun || code >= http.StatusOK
+	r.ResponseWriter.WriteHeader(code)
+}
+
+// Write writes nothing once the identity has expired.
+func (r *response) Write(b []byte) (int, error) {
+	if r.call.ended.Load() == statusExpired {
+		return 0, statusExpired.Err()
+	}
+	r.begun = true
+	return r.ResponseWriter.Write(b)
+}
+
+// ReadFrom lets net/http have the whole at once where nothing expires.
+func (r *response) ReadFrom(from io.Reader) (int64, error) {
+	if r.call.expiry != nil {
+		return io.Copy(struct{ io.Writer }{r}, from)
+	}
+	r.begun = true
+	return io.Copy(r.ResponseWriter, from)
+}
+
+// begin notes that the answer is sent in parts.
+func (r *response) begin() {
+	r.begun = true
+	r.call.flushed.Store(true)
+}
+
+func (r *response) Flush() {
+	r.begin()
+	_ = http.NewResponseController(r.ResponseWriter).Flush() // as http.Flusher, which has no error
+}
+
+// Hijack gives a connection that is closed when the identity expires.
+func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	r.begin()
+	if expires := r.call.caller.Expires(); !expires.IsZero() {
+		conn = closeAt(conn, expires)
+	}
+	return conn, rw, nil
+}
+
+func closeAt(conn net.Conn, expires time.Time) net.Conn {
+	return expiringConn{conn, time.AfterFunc(time.Until(expires), func() { _ = conn.Close() })}
+}
+
+// expiringConn is a connection that a handler has taken over. It may outlive the
+// handler, and not the timer.
+type expiringConn struct {
+	net.Conn
+	expiry *time.Timer
+}
+
+func (c expiringConn) Close() error {
+	c.expiry.Stop()
+	return c.Conn.Close()
+}
+
+// close ends the answer of a handler whose context the runtime has ended as
+// what it may be, a part.
+func (r *response) close() {
+	switch {
+	case r.call.ended.CompareAndSwap(nil, byHandler):
+	case r.begun:
+		panic(http.ErrAbortHandler)
+	case r.call.ended.Load() == statusExpired:
+		refuseHTTP(r.ResponseWriter, statusExpired.Err())
+	default:
+		http.Error(r, "the server is draining: try again", http.StatusServiceUnavailable)
+	}
+}
+
+// recoverHTTP answers in place of a handler that panicked. Where an answer has
+// begun it is broken off, so that nobody takes it for whole.
+// http.ErrAbortHandler is meant for net/http.
+func (s *Server) recoverHTTP(w *response) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p)
+	}
+	err := s.recovered(w.call, "http", w.call.method.name, p)
+	if w.begun {
+		panic(http.ErrAbortHandler)
+	}
+	http.Error(w.ResponseWriter, grpcstatus.Convert(err).Message(), http.StatusInternalServerError)
+}
