@@ -41,8 +41,12 @@ func serveBare(t testing.TB, lis net.Listener, opts ...grpc.ServerOption) {
 }
 
 func serveOurs(t testing.TB, lis net.Listener, auth ...string) {
-	s, err := echov1.StartEchoServiceServer(echo{}, easyops.WithFlags(nil), easyops.WithListener(lis), easyops.WithRegistry("none"), easyops.WithAuth(auth...),
-		easyops.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))) //nolint:sloglint // writing the lines is part of the cost
+	log := slog.New(slog.NewTextHandler(io.Discard, nil)) //nolint:sloglint // writing the lines is part of the cost
+	opts := []easyops.ServerOption{easyops.WithFlags(nil), easyops.WithListener(lis), easyops.WithRegistry("none"), easyops.WithLogger(log)}
+	if len(auth) > 0 {
+		opts = append(opts, easyops.WithAuth(auth...))
+	}
+	s, err := echov1.StartEchoServiceServer(echo{}, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
