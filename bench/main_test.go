@@ -31,10 +31,11 @@ func TestTransportOptions(t *testing.T) {
 	if here := optionsIn(t, "variants.go", "func transportOptions("); here != theirs {
 		t.Errorf("transportOptions has\n%s\nbut easyops has\n%s", here, theirs)
 	}
-	const workers = "const streamWorkers = 32"
-	for _, file := range []string{"../runtime/easyops/limits.go", "variants.go"} {
-		if text, _ := os.ReadFile(file); !strings.Contains(string(text), workers) {
-			t.Errorf("%s has no %q", file, workers)
+	for constant, theirs := range map[string]string{"streamWorkers = 32": "limits.go", "heapReserve = 16 << 20": "heap.go"} {
+		for _, file := range []string{"../runtime/easyops/" + theirs, "variants.go"} {
+			if text, _ := os.ReadFile(file); !strings.Contains(string(text), "const "+constant+"\n") {
+				t.Errorf("%s has no %q", file, constant)
+			}
 		}
 	}
 }

@@ -58,6 +58,7 @@ type Server struct {
 	panics     budget
 	registry   registry.Registry // nil for none
 	publisher  *registry.Publisher
+	reserve    []byte // see reserveHeap
 
 	mu      sync.Mutex // guards what follows
 	begun   bool       // Start was called

@@ -208,6 +208,7 @@ func (r registrar) GetServiceInfo() map[string]grpc.ServiceInfo { return r.s.grp
 // serve begins. From here on the server is stopped by [Server.stop] only.
 func (s *Server) serve() {
 	s.serving.Store(true)
+	s.reserve = reserveHeap()
 	s.newPublisher()
 	s.run("port", func() error { return s.port.Serve() })
 	s.run("gRPC", func() error { return s.grpc.Serve(s.port.GRPCListener()) })
