@@ -50,7 +50,7 @@ type accessLog struct {
 }
 
 func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Duration) {
-	if err == nil && c.dice/shards%sampleOneIn != 0 {
+	if err == nil && c.dice%sampleOneIn != 0 {
 		return
 	}
 	level, lines := slog.LevelInfo, &a.rest

@@ -36,8 +36,8 @@ type method struct {
 type call struct {
 	context.Context
 	method *method
-	begun  time.Duration // from the start of the server: a third of a time.Time
-	decode func(any) error
+	begun  time.Duration      // from the start of the server: a third of a time.Time
+	in     *receiver          // of unary calls
 	cancel context.CancelFunc // where the method has a timeout, and of HTTP requests
 
 	request *http.Request // that the call is, with the HTTP handlers of the user's
@@ -46,10 +46,11 @@ type call struct {
 
 	ended atomic.Pointer[status.Status] // what the call was ended with, by the runtime or byHandler
 
-	dice    uint32      // at random: where it is listed, and whether it is logged
+	dice    uint32      // at random: whether it is logged
 	arrived atomic.Bool // the request of a unary call has been received
 	flushed atomic.Bool // the answer to an HTTP request is sent in parts
 	class   class       // that it is counted in
+	part    uint8       // the shard that it is listed in
 	listed  bool
 
 	// Owned by the shard that the call is listed in.
@@ -111,12 +112,13 @@ func (s *Server) wrap(desc *grpc.ServiceDesc, ours bool) *grpc.ServiceDesc {
 // unary wraps the handler of a unary method.
 func (m *method) unary(handler grpc.MethodHandler) grpc.MethodHandler {
 	return func(srv any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (reply any, err error) {
-		c := &call{Context: ctx, decode: decode}
+		c := &call{Context: ctx}
 		defer func() { err = c.end(err, recover()) }()
 		if err := m.begin(c); err != nil {
 			return nil, err
 		}
-		return handler(srv, c, c.receive, i)
+		c.in.decode = decode
+		return handler(srv, c, c.in.receive, i)
 	}
 }
 
@@ -164,9 +166,10 @@ func (s *Server) refuseUnknown() grpc.StreamHandler {
 // admit.
 func (m *method) begin(c *call) error {
 	c.method, c.begun = m, m.server.uptime()
-	m.metrics.Started()
 	c.limit(m.timeout)
-	if !m.server.calls.add(c) {
+	ok := m.server.calls.add(c)
+	m.metrics.Started(int(c.part))
+	if !ok {
 		return errTooManyCalls
 	}
 	if err := m.server.admit(c); err != nil {
@@ -199,17 +202,6 @@ func (c *call) limit(timeout time.Duration) {
 
 var errTooManyCalls = status.Error(codes.ResourceExhausted, "too many calls in flight: try again later")
 
-// receive decodes the request of a unary call.
-func (c *call) receive(into any) error {
-	if err := c.decode(into); err != nil {
-		return err
-	}
-	if !c.method.server.calls.arrived(c) {
-		return errTooManyCalls
-	}
-	return nil
-}
-
 // end is the way out, the same for every call: recover, count, log.
 func (c *call) end(err error, panicked any) error {
 	m := c.method
@@ -230,7 +222,7 @@ func (c *call) end(err error, panicked any) error {
 	if err != nil {
 		code, err = c.codeOf(err)
 	}
-	m.metrics.Done(code, elapsed)
+	m.metrics.Done(int(c.part), code, elapsed)
 	if err != nil {
 		for _, f := range m.server.cfg.onError {
 			_ = m.server.guard(c, "WithOnError", func() { f(c, m.name, err) })

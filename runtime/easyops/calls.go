@@ -22,65 +22,44 @@ const ignoredAfter = 10 * time.Second
 // is left and name it, and so that a request that never arrives is noticed.
 type calls struct {
 	max      [classes]int64
-	n        [classes]atomic.Int64
+	rooms    [classes]room
 	ignoring atomic.Int64 // handlers that ignore the end of their context
-	shards   [shards]shard
+	shards   []shard
+	near     sync.Pool     // of shards: what this processor put there last
+	turns    atomic.Uint32 // through the shards, for processors that have none
 	timeout  time.Duration // for the request of a unary call to arrive
 	log      *slog.Logger
 	spawn    func(func()) // runs a goroutine of the server's
 }
 
-const shards = 16
-
-// shard is a part of the calls. Calls choose theirs at random, so that few
-// meet at its lock.
+// shard is a part of the calls. Each processor has one that it takes mostly, so
+// that few meet at its lock, and what it guards stays in the processor's cache.
 type shard struct {
-	mu   sync.Mutex
-	head call // the list's two ends
-	_    [64]byte
+	mu    sync.Mutex
+	head  call           // the list's two ends
+	n     [classes]int64 // calls that are listed here
+	spare [classes]int64 // room that was taken for more
+	idle  *receiver      // for unary calls to come
+	part  uint8          // of metrics, and of calls.shards
+	_     [64]byte
 }
 
-func newCalls(l Limits, log *slog.Logger, spawn func(func())) *calls {
-	cs := &calls{timeout: l.RequestTimeout, log: log, spawn: spawn}
+// newCalls lists calls in so many shards, which are 256 at most.
+func newCalls(l Limits, parts int, log *slog.Logger, spawn func(func())) *calls {
+	cs := &calls{shards: make([]shard, parts), timeout: l.RequestTimeout, log: log, spawn: spawn}
 	cs.max = [classes]int64{
 		unary: int64(l.Calls), waiting: 4 * int64(l.Calls), streaming: int64(l.Streams),
 		ownUnary: maxOfRuntime, ownWaiting: 4 * maxOfRuntime, ownStreaming: maxOfRuntime,
 	}
+	for k, most := range cs.max {
+		cs.rooms[k].init(most, parts)
+	}
 	for i := range cs.shards {
-		h := &cs.shards[i].head
-		h.next, h.prev = h, h
+		s := &cs.shards[i]
+		s.part, s.head.next, s.head.prev = uint8(i), &s.head, &s.head //nolint:gosec // 256 at most
 	}
+	cs.near.New = func() any { return &cs.shards[int(cs.turns.Add(1))%len(cs.shards)] }
 	return cs
-}
-
-// class is a kind of call with a bound of its own, so that one kind cannot
-// take the room of another: a busy server is not a sick one, those who watch its
-// health must not make it busy, and who sends no request keeps nobody out.
-type class int8
-
-const (
-	unary     class = iota
-	waiting         // unary, and the request has not arrived
-	streaming       // HTTP requests too: either may last
-	ownUnary        // the same for calls of the runtime's own methods
-	ownWaiting
-	ownStreaming
-	classes
-)
-
-// own is how far the class of a runtime's own call is from that of a user's.
-const own = ownUnary - unary
-
-// firstClass returns the class in which calls of the method begin.
-func (m *method) firstClass() class {
-	class := waiting
-	if m.stream {
-		class = streaming
-	}
-	if m.ours {
-		class += own
-	}
-	return class
 }
 
 const (
@@ -92,45 +71,63 @@ const (
 	shortTimeout = 2 * time.Second
 )
 
-// enter counts a call in a class, unless that is full.
-func (cs *calls) enter(c *call, to class) bool {
-	if cs.n[to].Add(1) > cs.max[to] {
-		cs.n[to].Add(-1)
-		return false
-	}
-	c.class = to
-	return true
-}
-
 // add lists a call, unless there are too many of its class, or no room for it
 // when its request arrives.
 func (cs *calls) add(c *call) bool {
-	first := c.method.firstClass()
-	if then := first - (waiting - unary); !c.method.stream && cs.n[then].Load() >= cs.max[then] || !cs.enter(c, first) {
-		return false
+	s := cs.near.Get().(*shard)
+	cs.near.Put(s)
+	c.dice, c.part, c.class = rand.Uint32(), s.part, c.method.firstClass()
+	for {
+		s.mu.Lock()
+		full, ok := cs.addLocked(s, c)
+		s.mu.Unlock()
+		if ok || !cs.gather(full) {
+			return ok
+		}
 	}
-	c.dice, c.listed = rand.Uint32(), true
-	s := cs.shardOf(c)
-	s.mu.Lock()
+}
+
+// addLocked names the class that has no room here.
+func (cs *calls) addLocked(s *shard, c *call) (full class, ok bool) {
+	if !c.method.stream && !cs.hasRoom(s, c.class.arrived()) {
+		return c.class.arrived(), false
+	}
+	if !cs.enter(s, c.class) {
+		return c.class, false
+	}
 	h := &s.head
 	c.next, c.prev = h.next, h
 	h.next.prev, h.next = c, c
-	s.mu.Unlock()
-	return true
+	c.listed = true
+	if !c.method.stream {
+		c.in = s.newReceiver(c)
+	}
+	return 0, true
 }
-
-func (cs *calls) shardOf(c *call) *shard { return &cs.shards[c.dice%shards] }
 
 // arrived moves a unary call whose request has arrived to where the bound on
 // calls is, unless that is full.
 func (cs *calls) arrived(c *call) bool {
-	before := c.class
-	if !cs.enter(c, before-(waiting-unary)) {
-		return false
+	s := cs.shardOf(c)
+	for {
+		s.mu.Lock()
+		full, ok := cs.arriveLocked(s, c)
+		s.mu.Unlock()
+		if ok || !cs.gather(full) {
+			return ok
+		}
 	}
-	cs.n[before].Add(-1)
+}
+
+func (cs *calls) arriveLocked(s *shard, c *call) (full class, ok bool) {
+	to := c.class.arrived()
+	if !cs.enter(s, to) {
+		return to, false
+	}
+	cs.leave(s, c.class)
+	c.class = to
 	c.arrived.Store(true)
-	return true
+	return 0, true
 }
 
 func (cs *calls) remove(c *call) {
@@ -143,14 +140,30 @@ func (cs *calls) remove(c *call) {
 	if c.ignores {
 		cs.ignoring.Add(-1)
 	}
+	cs.leave(s, c.class)
+	if c.in != nil {
+		s.keep(c.in)
+	}
 	s.mu.Unlock()
-	cs.n[c.class].Add(-1)
 }
+
+func (cs *calls) shardOf(c *call) *shard { return &cs.shards[c.part] }
 
 // inFlight returns how many calls have begun and not ended.
 func (cs *calls) inFlight() (n int64) {
-	for i := range cs.n {
-		n += cs.n[i].Load()
+	for k := range classes {
+		n += cs.count(k)
+	}
+	return n
+}
+
+// count returns how many calls of a class are listed.
+func (cs *calls) count(k class) (n int64) {
+	for i := range cs.shards {
+		s := &cs.shards[i]
+		s.mu.Lock()
+		n += s.n[k]
+		s.mu.Unlock()
 	}
 	return n
 }
@@ -185,7 +198,7 @@ func everySecond(ctx context.Context, look func(now time.Time)) {
 // go on though their call is over.
 func (cs *calls) look(now time.Time) {
 	patience := cs.timeout
-	if cs.n[waiting].Load() > cs.max[unary] {
+	if cs.count(waiting) > cs.max[unary] {
 		patience = min(patience, shortTimeout)
 	}
 	cs.endSilent(now, ofUsers, patience)

@@ -124,7 +124,7 @@ func listenError(setting string, err error) error {
 func (s *Server) setUp(lis net.Listener) error {
 	c := s.cfg
 	s.started = time.Now()
-	s.calls = newCalls(c.limits, s.log, s.background.Go)
+	s.calls = newCalls(c.limits, s.metrics.Parts(), s.log, s.background.Go)
 	s.resets = newResets(c.limits.Resets, func(remote string) {
 		if s.port.CloseConn(remote) {
 			s.log.Warn("connection closed: it cancels most of its calls", "peer", remote)

@@ -4,50 +4,73 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 )
 
-// Method counts and times the calls of one method. Its metrics are resolved
-// when it is made, so that a call looks nothing up and allocates nothing. Its
-// methods may be called concurrently.
+// Method counts and times the calls of one method, in parts: callers that run at
+// the same time name different ones, so that they do not wait for each other's
+// memory. A call looks nothing up and allocates nothing, but for the first with a
+// code. Its methods may be called concurrently, with parts from 0 to those of the
+// [Set].
 type Method struct {
-	name     string
-	started  prometheus.Counter
-	duration *prometheus.HistogramVec
-	byCode   [len(statusNames)]atomic.Pointer[observer]
+	name  string
+	parts []part
 }
 
-type observer struct{ prometheus.Observer }
+type part struct {
+	started atomic.Uint64
+	byCode  [len(statusNames)]atomic.Pointer[histogram]
+	_       [48]byte // keeps started from a cache line of the part before
+}
 
-func (s *Set) newMethod(name string) *Method {
-	m := &Method{name: name, started: s.started.WithLabelValues(name), duration: s.duration}
-	m.observer(codes.OK)
+// histogram has a count for each bound, of the durations that are not longer and
+// longer than the bound before, and one for those that are longer than all.
+type histogram struct {
+	counts [len(durationBounds) + 1]atomic.Uint64
+	sum    atomic.Int64 // nanoseconds
+}
+
+func newMethod(name string, parts int) *Method {
+	m := &Method{name: name, parts: make([]part, parts)}
+	m.parts[0].histogram(codes.OK) // there is a series before the first call
 	return m
 }
 
 // Started counts a call that begins.
-func (m *Method) Started() { m.started.Inc() }
+func (m *Method) Started(part int) { m.parts[part].started.Add(1) }
 
 // Done records a call that ended with code after d. A code that gRPC does not
 // define counts as UNKNOWN.
-func (m *Method) Done(code codes.Code, d time.Duration) {
-	if int(code) >= len(m.byCode) {
+func (m *Method) Done(part int, code codes.Code, d time.Duration) {
+	if int(code) >= len(statusNames) {
 		code = codes.Unknown
 	}
-	m.observer(code).Observe(d.Seconds())
+	h := m.parts[part].histogram(code)
+	h.counts[bucketOf(d)].Add(1)
+	h.sum.Add(int64(d))
 }
 
-// observer makes the series of a code when the first call ends with it: most
-// methods only ever see a few of the seventeen. Two goroutines that come first
-// at once store the same series.
-func (m *Method) observer(code codes.Code) *observer {
-	if o := m.byCode[code].Load(); o != nil {
-		return o
+// histogram makes the histogram of a code when the first call ends with it: most
+// methods only ever see a few of the seventeen.
+func (p *part) histogram(code codes.Code) *histogram {
+	if h := p.byCode[code].Load(); h != nil {
+		return h
 	}
-	o := &observer{m.duration.WithLabelValues(m.name, statusNames[code])}
-	m.byCode[code].Store(o)
-	return o
+	p.byCode[code].CompareAndSwap(nil, &histogram{})
+	return p.byCode[code].Load()
+}
+
+// bucketOf returns the first bound that is not less than d.
+func bucketOf(d time.Duration) int {
+	low, high := 0, len(durationBounds)
+	for low < high {
+		if mid := (low + high) / 2; durationBounds[mid] < d {
+			low = mid + 1
+		} else {
+			high = mid
+		}
+	}
+	return low
 }
 
 // nameOf is the value of the label grpc_status for a code.

@@ -3,8 +3,12 @@ package metrics
 import (
 	"errors"
 	"fmt"
+	"maps"
+	goruntime "runtime"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -23,19 +27,22 @@ const (
 // that callers cannot invent series (gRFC A66).
 const other = "other"
 
-// durationBounds are the bucket bounds in seconds that gRFC A66 prescribes.
-var durationBounds = []float64{
-	0, 0.00001, 0.00005, 0.0001, 0.0003, 0.0006, 0.0008, 0.001, 0.002, 0.003,
-	0.004, 0.005, 0.006, 0.008, 0.01, 0.013, 0.016, 0.02, 0.025, 0.03, 0.04,
-	0.05, 0.065, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.65, 0.8,
-	1, 2, 5, 10, 20, 50, 100,
+// durationBounds are the bucket bounds that gRFC A66 prescribes.
+var durationBounds = [...]time.Duration{
+	0, us(10), us(50), us(100), us(300), us(600), us(800), ms(1), ms(2), ms(3),
+	ms(4), ms(5), ms(6), ms(8), ms(10), ms(13), ms(16), ms(20), ms(25), ms(30), ms(40),
+	ms(50), ms(65), ms(80), ms(100), ms(130), ms(160), ms(200), ms(250), ms(300), ms(400), ms(500), ms(650), ms(800),
+	sec(1), sec(2), sec(5), sec(10), sec(20), sec(50), sec(100),
 }
+
+func us(n int) time.Duration  { return time.Duration(n) * time.Microsecond }
+func ms(n int) time.Duration  { return time.Duration(n) * time.Millisecond }
+func sec(n int) time.Duration { return time.Duration(n) * time.Second }
 
 // Set is the metrics of one server. Its methods may be called concurrently.
 type Set struct {
 	registry *prometheus.Registry
-	started  *prometheus.CounterVec
-	duration *prometheus.HistogramVec
+	parts    int
 	panics   *prometheus.CounterVec
 	other    *Method
 
@@ -53,27 +60,28 @@ func New(registry *prometheus.Registry) (*Set, error) {
 	if registry == nil {
 		registry = prometheus.NewRegistry()
 	}
-	s := &Set{registry: registry, methods: make(map[string]*Method)}
-	s.started = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: StartedName, Help: "Calls that the server has started.",
-	}, []string{"grpc_method"})
-	s.duration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: DurationName, Help: "Time from the start of a call to its end, as the server sees it.",
-		Buckets: durationBounds,
-	}, []string{"grpc_method", "grpc_status"})
+	s := &Set{registry: registry, parts: min(goruntime.GOMAXPROCS(0), maxParts), methods: make(map[string]*Method)}
+	s.other = newMethod(other, s.parts)
 	s.panics = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: PanicsName, Help: "Panics that were recovered, by where they happened.",
 	}, []string{"where"})
-	if err := s.register(s.started, s.duration, s.panics); err != nil {
+	if err := s.register(methods{s}, s.panics); err != nil {
 		return nil, err
 	}
 	if err := s.registerShared(); err != nil {
 		s.Close()
 		return nil, err
 	}
-	s.other = s.newMethod(other)
 	return s, nil
 }
+
+// maxParts bounds the memory of a method: a part is of 192 bytes, and of 350 more
+// for each code that calls end with.
+const maxParts = 16
+
+// Parts returns how many parts the methods are counted in: one for each
+// processor, but not more than 16.
+func (s *Set) Parts() int { return s.parts }
 
 // Registry is where the metrics are gathered, and where users add their own.
 func (s *Set) Registry() *prometheus.Registry { return s.registry }
@@ -88,10 +96,17 @@ func (s *Set) Method(name string) *Method {
 	defer s.mu.Unlock()
 	m := s.methods[name]
 	if m == nil {
-		m = s.newMethod(name)
+		m = newMethod(name, s.parts)
 		s.methods[name] = m
 	}
 	return m
+}
+
+// all returns the methods that are counted.
+func (s *Set) all() []*Method {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(slices.Collect(maps.Values(s.methods)), s.other)
 }
 
 // Other is the metrics of calls to methods that are not registered, all under

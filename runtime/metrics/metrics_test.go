@@ -25,11 +25,11 @@ func newSet(t testing.TB, r *prometheus.Registry) *Set {
 func TestExposition(t *testing.T) {
 	s := newSet(t, nil)
 	m := s.Method("/echo.v1.EchoService/Echo")
-	m.Started()
-	m.Started()
-	m.Done(codes.OK, 1500*time.Millisecond)
-	m.Done(codes.Canceled, time.Second)
-	s.Other().Started()
+	m.Started(0)
+	m.Started(0)
+	m.Done(0, codes.OK, 1500*time.Millisecond)
+	m.Done(0, codes.Canceled, time.Second)
+	s.Other().Started(0)
 	s.Panic("unary")
 	if err := s.GaugeFunc("easyops_calls_in_flight", "Calls that are being served.", func() float64 { return 3 }); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ grpc_server_call_started_total{grpc_method="other"} 1
 
 func TestDurationBuckets(t *testing.T) {
 	s := newSet(t, nil)
-	s.Method("a.B/C").Done(codes.Unavailable, 2*time.Second)
+	s.Method("a.B/C").Done(0, codes.Unavailable, 2*time.Second)
 	counts := map[string]uint64{}
 	for _, series := range durations(t, s) {
 		for _, l := range series.GetLabel() {
@@ -81,7 +81,7 @@ func TestCodesBeyondTheKnownAreUnknown(t *testing.T) {
 	s := newSet(t, nil)
 	m := s.Method("a.B/C")
 	for _, c := range []codes.Code{17, 99, math.MaxUint32} {
-		m.Done(c, time.Second)
+		m.Done(0, c, time.Second)
 	}
 	if n := len(durations(t, s)); n != 3 { // other OK, a.B/C OK, a.B/C UNKNOWN
 		t.Errorf("%d series, want 3", n)
@@ -99,7 +99,7 @@ func TestEveryCodeHasAName(t *testing.T) {
 
 func TestTwoServersInOneProcess(t *testing.T) {
 	a, b := newSet(t, nil), newSet(t, nil)
-	a.Method("a.B/C").Started()
+	a.Method("a.B/C").Started(0)
 	if got := testutil.CollectAndCount(b.Registry(), StartedName); got != 1 {
 		t.Errorf("the second server has %d series, want its own 1", got)
 	}
@@ -157,12 +157,12 @@ func TestGaugeFuncRefusesBadNames(t *testing.T) {
 func TestConcurrentFirstCalls(t *testing.T) {
 	s := newSet(t, nil)
 	var wg sync.WaitGroup
-	for range 8 {
+	for n := range 8 {
 		wg.Go(func() {
-			m := s.Method("a.B/C")
+			m, part := s.Method("a.B/C"), n%s.Parts()
 			for c := range codes.Code(17) {
-				m.Started()
-				m.Done(c, time.Millisecond)
+				m.Started(part)
+				m.Done(part, c, time.Millisecond)
 			}
 		})
 	}
@@ -178,11 +178,11 @@ func TestConcurrentFirstCalls(t *testing.T) {
 
 func TestCallsDoNotAllocate(t *testing.T) {
 	m := newSet(t, nil).Method("a.B/C")
-	m.Done(codes.NotFound, time.Second)
+	m.Done(0, codes.NotFound, time.Second)
 	if n := testing.AllocsPerRun(100, func() {
-		m.Started()
-		m.Done(codes.OK, time.Second)
-		m.Done(codes.NotFound, time.Second)
+		m.Started(0)
+		m.Done(0, codes.OK, time.Second)
+		m.Done(0, codes.NotFound, time.Second)
 	}); n != 0 {
 		t.Errorf("%v allocations a call", n)
 	}
@@ -192,8 +192,8 @@ func BenchmarkCall(b *testing.B) {
 	m := newSet(b, nil).Method("a.B/C")
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Started()
-		m.Done(codes.OK, 350*time.Microsecond)
+		m.Started(0)
+		m.Done(0, codes.OK, 350*time.Microsecond)
 	}
 }
 
