@@ -56,6 +56,9 @@ func (k comparison) goals(cells []*cell) (list []goal) {
 			continue
 		}
 		for _, bound := range k.against {
+			if bound.atMost == 0 {
+				continue
+			}
 			what := fmt.Sprintf("server CPU per call against %s: %s", bound.by, c)
 			list = append(list, goal{what, ratios(c.Figures[k.of].CPU, c.Figures[bound.by].CPU), bound.atMost})
 		}

@@ -280,13 +280,13 @@ func TestMarkdown(t *testing.T) {
 		return &figures{list, list, list, list, list}
 	}
 	r := newReport(settings{pairs: 3, slice: time.Second})
-	r.Calls = []*cell{{"unary, concurrency 16", "TLS", map[string]*figures{ours: f(9), bare: f(10), bareAgain: f(10), tuned: f(8), serveHTTP: f(36)}}}
+	r.Calls = []*cell{{"unary, concurrency 16", "TLS", map[string]*figures{ours: f(9), bare: f(10), bareAgain: f(10), tuned: f(8), roomy: f(10), serveHTTP: f(36)}}}
 	r.Identity = []*cell{{"unary, concurrency 16", "token", map[string]*figures{identity: f(26), nobody: f(25), nobodyAgain: f(25)}}}
 	r.Memory = map[string]*memory{"Unary/" + identity: {f(1).CPU, f(1).CPU, f(152).CPU}, "Unary/" + nobody: {f(1).CPU, f(1).CPU, f(151).CPU}}
 	r.Goals = r.goals()
 	text := r.markdown()
 	for _, want := range []string{
-		"| unary, concurrency 16, TLS | 0.90 (0.90..0.90) | 1.12 (1.12..1.12) | 0.25 (0.25..0.25) | 1 (1..1) |",
+		"| unary, concurrency 16, TLS | 0.90 (0.90..0.90) | 1.12 (1.12..1.12) | 0.90 (0.90..0.90) | 0.25 (0.25..0.25) | 1 (1..1) |",
 		"| server CPU per call against bare: unary, concurrency 16, TLS | 0.95 | 0.9 (0.9..0.9) | yes |",
 		"| server CPU per call against tuned: unary, concurrency 16, TLS | 1.05 | 1.125 (1.125..1.125) | no |",
 		"| unary, concurrency 16, token | 1.04 (1.04..1.04) | 1 (1..1) |",
@@ -297,6 +297,9 @@ func TestMarkdown(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)
 		}
+	}
+	if strings.Contains(text, "against roomy:") {
+		t.Error("there is a goal where nothing is aimed at")
 	}
 	if strings.Contains(text, "Plugins") {
 		t.Error("what was not measured has a table")

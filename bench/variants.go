@@ -20,7 +20,8 @@ import (
 const (
 	bare      = "bare"       // grpc-go with its defaults
 	bareAgain = "bare again" // the same once more: how far figures differ by chance
-	tuned     = "tuned"      // grpc-go with the transport options and the heap reserve of easyops
+	tuned     = "tuned"      // grpc-go with the transport options of easyops
+	roomy     = "roomy"      // tuned, with the heap reserve of easyops
 	serveHTTP = "servehttp"  // grpc-go behind net/http
 	ours      = "easyops"    // with all that is on by default, and the registry
 
@@ -44,16 +45,21 @@ type variant func(lis net.Listener, s serving) error
 var variants = map[string]variant{
 	bare:      func(lis net.Listener, s serving) error { return bareServer(s.tls).Serve(lis) },
 	bareAgain: func(lis net.Listener, s serving) error { return bareServer(s.tls).Serve(lis) },
-	tuned: func(lis net.Listener, s serving) error {
+	tuned:     tunedServer,
+	roomy: func(lis net.Listener, s serving) error {
 		reserve := make([]byte, heapReserve)
 		defer runtime.KeepAlive(reserve)
-		return bareServer(s.tls, transportOptions()...).Serve(lis)
+		return tunedServer(lis, s)
 	},
 	serveHTTP:   throughHTTP,
 	ours:        func(lis net.Listener, s serving) error { return everythingOn(lis, s) },
 	identity:    func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(s.auth)) },
 	nobody:      func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
 	nobodyAgain: func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
+}
+
+func tunedServer(lis net.Listener, s serving) error {
+	return bareServer(s.tls, transportOptions()...).Serve(lis)
 }
 
 func bareServer(t *tls.Config, opts ...grpc.ServerOption) *grpc.Server {

@@ -211,6 +211,10 @@ func (p *Port) prepareHTTP() {
 	protos.SetHTTP2(true)
 	protos.SetUnencryptedHTTP2(true)
 	p.http.Protocols = &protos
+	if p.http.HTTP2 == nil {
+		p.http.HTTP2 = &http.HTTP2Config{}
+	}
+	p.http.HTTP2.MaxReadFrameSize = maxFrameLen // what the port's SETTINGS say: RFC 9113's default
 	inner := p.http.ConnContext
 	p.http.ConnContext = func(ctx context.Context, nc net.Conn) context.Context {
 		if inner != nil {

@@ -190,16 +190,21 @@ func (s *sniffer) open(f frame) error {
 	return nil
 }
 
-// judge decodes the header block as far as its content-type.
+// judge decodes the header block, of gRPC as far as its content-type. What makes a request of the
+// others malformed is told in the words of HTTP/2, where net/http would answer it.
 func (s *sniffer) judge() (verdict, error) {
-	v := verdictHTTP
+	v, malformed, typed := verdictHTTP, "", false
 	dec := hpack.NewDecoder(headerTableSize, nil)
 	dec.SetEmitFunc(func(h hpack.HeaderField) {
-		if h.Name == "content-type" {
+		switch {
+		case h.Name == "content-type" && !typed: // the first counts
+			typed = true
 			if isGRPCContentType(h.Value) {
 				v = verdictGRPC
+				dec.SetEmitEnabled(false)
 			}
-			dec.SetEmitEnabled(false)
+		case isOfConnection(h.Name):
+			malformed = h.Name
 		}
 	})
 	if _, err := dec.Write(s.block); err != nil {
@@ -208,7 +213,20 @@ func (s *sniffer) judge() (verdict, error) {
 	if err := dec.Close(); err != nil {
 		return undecided, protocolError{codeCompression, err.Error()}
 	}
+	if v == verdictHTTP && malformed != "" {
+		return undecided, protocolError{codeProtocol, "header field of HTTP/1 connections: " + malformed}
+	}
 	return v, nil
+}
+
+// isOfConnection reports whether a header field makes a request of HTTP/2 malformed (RFC 9113,
+// section 8.2.2).
+func isOfConnection(name string) bool {
+	switch name {
+	case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
+		return true
+	}
+	return false
 }
 
 // IsGRPC reports whether r is a gRPC call that came over the HTTP server's HTTP/2; the handler
