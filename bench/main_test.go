@@ -31,7 +31,7 @@ func TestTransportOptions(t *testing.T) {
 	if here := optionsIn(t, "variants.go", "func transportOptions("); here != theirs {
 		t.Errorf("transportOptions has\n%s\nbut easyops has\n%s", here, theirs)
 	}
-	for constant, theirs := range map[string]string{"streamWorkers = 32": "limits.go", "heapReserve = 16 << 20": "heap.go"} {
+	for constant, theirs := range map[string]string{"streamWorkers = 32": "limits.go", "heapReserve = 4 << 20": "heap.go"} {
 		for _, file := range []string{"../runtime/easyops/" + theirs, "variants.go"} {
 			if text, _ := os.ReadFile(file); !strings.Contains(string(text), "const "+constant+"\n") {
 				t.Errorf("%s has no %q", file, constant)

@@ -74,7 +74,7 @@ func bareServer(t *tls.Config, opts ...grpc.ServerOption) *grpc.Server {
 const streamWorkers = 32
 
 // heapReserve is that of easyops. A test compares them.
-const heapReserve = 16 << 20
+const heapReserve = 4 << 20
 
 const openTimeout = 5 * time.Second
 

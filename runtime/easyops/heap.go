@@ -13,7 +13,7 @@ import (
 // is collection. What is held counts for the doubling, and takes no memory: the
 // system gives pages when they are touched. What may come instead is that much
 // more garbage. See https://go.dev/doc/gc-guide#GOGC.
-const heapReserve = 16 << 20
+const heapReserve = 4 << 20
 
 // reserveHeap returns the reserve, which counts for as long as it is kept.
 func reserveHeap() []byte {
