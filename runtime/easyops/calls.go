@@ -56,7 +56,7 @@ func newCalls(l Limits, parts int, log *slog.Logger, spawn func(func())) *calls 
 	}
 	for i := range cs.shards {
 		s := &cs.shards[i]
-		s.part, s.head.next, s.head.prev = uint8(i), &s.head, &s.head //nolint:gosec // 256 at most
+		s.part, s.head.next, s.head.prev = uint8(i), &s.head, &s.head
 	}
 	cs.near.New = func() any { return &cs.shards[int(cs.turns.Add(1))%len(cs.shards)] }
 	return cs
