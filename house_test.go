@@ -39,7 +39,7 @@ func forbidden(from, imported string) (why string) {
 	case under(to, "cmd") || under(to, "example/echo") || under(to, "example/greeter") || under(to, "test") || under(to, "bench"):
 		return "programs and tests are not imported"
 	case under(from, "example"):
-		return unless(to, "users import the face and generated code", "runtime/easyops", "runtime/flags", "runtime/cache", "runtime/auth", "example/gen", "proto")
+		return unless(to, "users import the face and generated code", "runtime/easyops", "runtime/registry/etcd", "runtime/flags", "runtime/cache", "runtime/auth", "example/gen", "proto")
 	case under(from, "cmd/protoc-gen-easyops") || under(from, "templates"):
 		return unless(to, "the plugin needs no runtime", "cmd/protoc-gen-easyops", "templates", "proto")
 	case under(from, "proto"):

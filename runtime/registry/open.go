@@ -20,6 +20,12 @@ var drivers = struct {
 	m map[string]Driver
 }{m: map[string]Driver{}}
 
+// separate are the packages of drivers that a program has to link in itself,
+// because not every one should carry what they need.
+var separate = map[string]string{
+	"etcd": "github.com/go-easyops/easyops/runtime/registry/etcd",
+}
+
 // RegisterDriver makes [Open] use the driver for URLs of the scheme. It is
 // called by init functions of implementations; a later call replaces an
 // earlier one.
@@ -44,6 +50,9 @@ func Open(url string, logger *slog.Logger) (Registry, error) {
 	drivers.RUnlock()
 	if open != nil {
 		return open(url, logger)
+	}
+	if pkg := separate[scheme]; pkg != "" {
+		return nil, fmt.Errorf("registry %q: nothing in this program speaks %s: add this line to the imports of its main package: import _ %q", Redact(url), scheme, pkg)
 	}
 	return nil, fmt.Errorf("registry %q is unknown: use none or %s (local:DIR for a directory of your own)", Redact(url), strings.Join(known, ", "))
 }

@@ -26,6 +26,9 @@ func TestOpen(t *testing.T) {
 		{url: "opentest:/some/dir"},
 		{url: "opentest://a:1,b:2/p?x=y"},
 		{url: "consul://h", wantErr: []string{`"consul://h" is unknown`, "none", "opentest"}},
+		{url: "etcd://ann@h:2379/p", wantErr: []string{
+			`"etcd://…@h:2379/p"`, `import _ "github.com/go-easyops/easyops/runtime/registry/etcd"`,
+		}},
 		{url: "", wantErr: []string{`"" is unknown`}},
 	} {
 		t.Run(tt.url, func(t *testing.T) {

@@ -53,7 +53,8 @@ type Publisher struct {
 	state    State
 	err      error
 
-	lease Lease // the goroutine's; Close's once that has ended
+	lease Lease   // the goroutine's; Close's once that has ended
+	old   []Lease // lost ones, to be closed once their entries are another's
 }
 
 // NewPublisher starts a publisher that has nothing to publish yet. It logs what
@@ -131,13 +132,13 @@ func (p *Publisher) Close(ctx context.Context) error {
 		return fmt.Errorf("%s: does not let go: %w", p.registry, ctx.Err())
 	}
 	p.mu.Lock()
-	lease := p.lease
-	p.lease = nil
-	p.mu.Unlock()
-	var err error
-	if lease != nil {
-		err = lease.Close(ctx)
+	if p.lease != nil {
+		p.old = append(p.old, p.lease)
 	}
+	old := p.old
+	p.lease, p.old = nil, nil
+	p.mu.Unlock()
+	err := closeAll(ctx, old)
 	p.report(Unregistered, err)
 	if err != nil {
 		return fmt.Errorf("%s: unregister: %w", p.registry, err)
@@ -179,7 +180,9 @@ func (p *Publisher) run(ctx context.Context) {
 		case <-p.wake:
 		case <-retry:
 		case <-p.lost():
-			p.drop(ctx)
+			p.old = append(p.old, p.lease) // what is still listed of it stays until then
+			p.lease = nil
+			p.report(Lost, errLost)
 			p.sleep(ctx, rand.N(minRetry)) // other servers lost theirs at the same moment
 		}
 	}
@@ -201,8 +204,11 @@ func (p *Publisher) step(ctx context.Context) bool {
 	var err error
 	switch {
 	case p.lease == nil && (stopping || len(want) == 0):
+		err = p.letGo(ctx)
 	case p.lease == nil:
-		p.lease, err = p.registry.Register(ctx, want)
+		if p.lease, err = p.registry.Register(ctx, want); err == nil {
+			_ = p.letGo(ctx) // nobody keeps them alive
+		}
 	case len(want) == 0:
 		if err = p.lease.Close(ctx); err == nil {
 			p.lease = nil
@@ -247,13 +253,21 @@ func (p *Publisher) lost() <-chan struct{} {
 	return p.lease.Lost()
 }
 
-// drop gives up a lost lease.
-func (p *Publisher) drop(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	err := errors.Join(errLost, p.lease.Close(ctx))
-	p.lease = nil
-	p.report(Lost, err)
+// letGo closes the lost leases.
+func (p *Publisher) letGo(ctx context.Context) error {
+	err := closeAll(ctx, p.old)
+	if err == nil || p.lease != nil {
+		p.old = nil
+	}
+	return err
+}
+
+func closeAll(ctx context.Context, leases []Lease) error {
+	var errs []error
+	for _, l := range leases {
+		errs = append(errs, l.Close(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 // sleep waits, unless there is something new to do.

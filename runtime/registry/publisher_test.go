@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -28,6 +29,8 @@ func newFake() *fake { return &fake{} }
 
 func (f *fake) String() string { return "fake registry" }
 func (f *fake) Close() error   { return nil }
+
+func (f *fake) LastAnswer() time.Time { return time.Time{} }
 
 func (f *fake) Watch(context.Context, string, func([]Instance, error)) {}
 
@@ -89,6 +92,19 @@ func (f *fake) asked() int {
 	return len(f.registers)
 }
 
+// closes says how many leases were closed.
+func (f *fake) closes() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for _, l := range f.leases {
+		if l.closed {
+			n++
+		}
+	}
+	return fmt.Sprintf("%d closed of %d", n, len(f.leases))
+}
+
 func (f *fake) past() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -96,8 +112,9 @@ func (f *fake) past() string {
 }
 
 type fakeLease struct {
-	fake *fake
-	lost chan struct{}
+	fake   *fake
+	lost   chan struct{}
+	closed bool // guarded by fake.mu
 }
 
 func (l *fakeLease) Lost() <-chan struct{} { return l.lost }
@@ -123,6 +140,9 @@ func (l *fakeLease) Update(ctx context.Context, list []Instance) error {
 }
 
 func (l *fakeLease) Close(ctx context.Context) error {
+	l.fake.mu.Lock()
+	l.closed = true
+	l.fake.mu.Unlock()
 	if l.gone() {
 		return nil
 	}
@@ -282,6 +302,34 @@ func TestPublisherRegistersAgainAfterLoss(t *testing.T) {
 	if n := strings.Count(log, "\n"); n != 4 {
 		t.Errorf("%d lines of log, want registered, lost, registered, unregistered:\n%s", n, log)
 	}
+}
+
+// TestLossLeavesNoGap holds that a lost lease is closed after the next one has
+// its entries, so that what the registry still lists stays listed.
+func TestLossLeavesNoGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		p := NewPublisher(f, slog.New(slog.DiscardHandler))
+		p.Set(with(Ready))
+		synctest.Wait()
+		f.lose()
+		time.Sleep(time.Second)
+		f.set(true, false) // lost for good now
+		f.lose()
+		time.Sleep(time.Second)
+		if got := f.closes(); got != "1 closed of 2" {
+			t.Errorf("while the registry is down: %s", got)
+		}
+		p.Set(nil) // nothing is to be listed: the lost one goes as well
+		f.set(false, false)
+		time.Sleep(5 * time.Second)
+		if got := f.closes(); got != "2 closed of 2" {
+			t.Errorf("in the end: %s", got)
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestPublisherRepeatsFailedUpdate(t *testing.T) {

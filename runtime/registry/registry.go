@@ -73,7 +73,12 @@ type Registry interface {
 	// what its elements refer to must not be changed.
 	Watch(ctx context.Context, service string, update func([]Instance, error))
 
-	// Close frees what the registry holds. It does not end leases.
+	// LastAnswer returns when the registry last answered anything at all, be
+	// it with an error of its own: zero before the first answer. A registry
+	// that is in use and reached is asked every few seconds.
+	LastAnswer() time.Time
+
+	// Close frees what the registry holds. It does not end leases and watches.
 	Close() error
 
 	// String names the registry for messages, such as
@@ -92,6 +97,6 @@ type Lease interface {
 	Lost() <-chan struct{}
 
 	// Close takes the entries out of the registry and ends the lease, also
-	// where it is lost.
+	// where it is lost. Entries that a later lease has made its own stay.
 	Close(ctx context.Context) error
 }

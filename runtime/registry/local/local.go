@@ -10,10 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/registry"
@@ -38,6 +40,8 @@ type Registry struct {
 	publish string   // the directory for our own entries
 	read    []string // the directories for entries of others
 	logger  *slog.Logger
+
+	answered atomic.Pointer[time.Time] // when a directory was last readable
 }
 
 // Open returns the registry in the directory, which is made when it is needed,
@@ -65,6 +69,23 @@ func Open(dir string, logger *slog.Logger) (*Registry, error) {
 
 // String implements [registry.Registry].
 func (r *Registry) String() string { return "local registry in " + r.publish }
+
+// LastAnswer implements [registry.Registry]: now, while one of the directories
+// can be read.
+func (r *Registry) LastAnswer() time.Time {
+	for _, dir := range r.read {
+		if f, err := os.Open(dir); err == nil {
+			f.Close()
+			now := time.Now()
+			r.answered.Store(&now)
+			break
+		}
+	}
+	if at := r.answered.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
+}
 
 // Close implements [registry.Registry].
 func (r *Registry) Close() error { return nil }

@@ -403,3 +403,23 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestLastAnswer(t *testing.T) {
+	dir := t.TempDir() + "/reg"
+	r := openRegistry(t, dir)
+	if at := r.LastAnswer(); !at.IsZero() {
+		t.Errorf("an answer at %v of a directory that is not there", at)
+	}
+	register(t, r, entries("a", registry.Ready, "echo"))
+	before := time.Now()
+	first := r.LastAnswer()
+	if first.Before(before) {
+		t.Errorf("last answer %v, before %v", first, before)
+	}
+	if err := os.Rename(dir, dir+"x"); err != nil {
+		t.Fatal(err)
+	}
+	if at := r.LastAnswer(); !at.Equal(first) {
+		t.Errorf("last answer %v of a directory that is gone, want %v", at, first)
+	}
+}
