@@ -15,7 +15,7 @@ import (
 
 // policyName is the name of our balancer in service configs. gRPC finds
 // balancers by name in a registry of the process, which only init may write.
-const policyName = "easyops_round_robin"
+const policyName = "easyops_less_loaded"
 
 func init() { balancer.Register(policyBuilder{}) }
 
@@ -27,14 +27,6 @@ type policyConfig struct {
 	Service string        `json:"service"`
 	Source  string        `json:"source"`
 	MaxWait time.Duration `json:"maxWait"`
-}
-
-// serviceConfig returns the service config that chooses our balancer.
-func (c *policyConfig) serviceConfig() string {
-	text, _ := json.Marshal(map[string]any{
-		"loadBalancingConfig": []any{map[string]any{policyName: c}},
-	}) // strings and a number
-	return string(text)
 }
 
 type policyBuilder struct{}
@@ -52,7 +44,10 @@ func (policyBuilder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalanc
 
 // Build implements [balancer.Builder].
 func (policyBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
-	p := &policy{cc: cc, config: &policyConfig{MaxWait: DefaultMaxWait}, state: connectivity.Connecting, since: time.Now()}
+	p := &policy{
+		cc: cc, config: &policyConfig{MaxWait: DefaultMaxWait}, roster: newRoster(),
+		state: connectivity.Connecting, groups: map[class]*group{},
+	}
 	p.alarm = time.AfterFunc(time.Hour, p.look)
 	p.alarm.Stop()
 	p.shards = endpointsharding.NewBalancer(&sink{ClientConn: cc, policy: p}, opts,
@@ -87,20 +82,8 @@ type lingering struct{ balancer.SubConn }
 // Shutdown implements [balancer.SubConn].
 func (l *lingering) Shutdown() { time.AfterFunc(linger, l.SubConn.Shutdown) }
 
-// chooser hands gRPC its own connections.
-type chooser struct{ balancer.Picker }
-
-// Pick implements [balancer.Picker].
-func (c chooser) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
-	r, err := c.Picker.Pick(info)
-	if l, ok := r.SubConn.(*lingering); ok {
-		r.SubConn = l.SubConn
-	}
-	return r, err
-}
-
-// policy is round robin over the instances that can be reached, by gRPC's own
-// balancers. While there is none it makes calls wait, each for its time.
+// policy finds an instance for each call, by gRPC's own balancers that make the
+// connections. While there is none it makes calls wait, each for its time.
 type policy struct {
 	cc     balancer.ClientConn
 	shards balancer.Balancer // a connection for each instance
@@ -108,12 +91,12 @@ type policy struct {
 	mu       sync.Mutex
 	config   *policyConfig
 	closed   bool
-	known    bool               // there are instances, which may not be reached
 	note     string             // what the resolver has to say
 	failures *failures          // nil where the resolver is not ours
-	lastErr  error              // of a connection
+	roster   *roster            // its own where the resolver is not ours
+	index    *index             // nil where there is no registry
 	state    connectivity.State // READY: there is an instance to call
-	since    time.Time          // of the state not being READY
+	groups   map[class]*group   // of the classes that are connected
 	alarm    *time.Timer        // when the next waiting call gives up
 	alarmAt  time.Time          // zero while it is not set
 	notified time.Time          // when the calls were last made to look
@@ -122,26 +105,36 @@ type policy struct {
 // UpdateClientConnState implements [balancer.Balancer]. An empty list is not
 // news to act on: the resolver is asked again, the known instances are kept.
 func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
-	note, _ := s.ResolverState.Attributes.Value(noteKey{}).(string)
+	found := &s.ResolverState
+	p.learn(s)
+	if len(found.Endpoints) == 0 {
+		p.look()
+		return balancer.ErrBadResolverState
+	}
+	if memberOf(found.Endpoints[0]) == nil { // from one of gRPC's own resolvers
+		found.Endpoints = p.roster.adopt(found.Endpoints)
+	}
+	s.BalancerConfig = nil // the balancers inside have none
+	return p.shards.UpdateClientConnState(s)
+}
+
+// learn notes what comes with the instances.
+func (p *policy) learn(s balancer.ClientConnState) {
+	with := s.ResolverState.Attributes
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if c, ok := s.BalancerConfig.(*policyConfig); ok {
 		p.config = c
 	}
-	if note == "" { // from one of gRPC's own resolvers
-		note = fmt.Sprintf("%s resolves to %d addresses", p.config.Source, len(s.ResolverState.Endpoints))
+	p.note, _ = with.Value(noteKey{}).(string)
+	if p.note == "" { // from one of gRPC's own resolvers
+		p.note = fmt.Sprintf("%s resolves to %d addresses", p.config.Source, len(s.ResolverState.Endpoints))
 	}
-	p.note = note
-	p.failures, _ = s.ResolverState.Attributes.Value(failuresKey{}).(*failures)
-	if len(s.ResolverState.Endpoints) == 0 {
-		defer p.mu.Unlock()
-		p.pushLocked()
-		return balancer.ErrBadResolverState
+	p.failures, _ = with.Value(failuresKey{}).(*failures)
+	p.index, _ = with.Value(indexKey{}).(*index)
+	if r, ok := with.Value(rosterKey{}).(*roster); ok {
+		p.roster = r
 	}
-	p.known = true
-	p.mu.Unlock()
-
-	s.BalancerConfig = nil // the balancers inside have none
-	return p.shards.UpdateClientConnState(s)
 }
 
 // ResolverError implements [balancer.Balancer].
@@ -165,29 +158,26 @@ func (p *policy) Close() {
 	p.alarm.Stop()
 	p.mu.Unlock()
 	p.shards.Close()
+	p.roster.rest()
 }
 
-// take passes on that there are instances to call, and lets calls wait when
-// there are none.
+// take takes in how the connections are.
 func (p *policy) take(s balancer.State) {
 	children := endpointsharding.ChildStatesFromPicker(s.Picker)
 	p.tell(children)
+	p.roster.told.tell(p.sort(s.ConnectivityState, children)...)
+}
+
+func (p *policy) sort(s connectivity.State, children []endpointsharding.ChildState) []notice {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.ConnectivityState == connectivity.Ready {
-		p.state, p.lastErr = s.ConnectivityState, nil
-		s.Picker = chooser{s.Picker}
-		p.cc.UpdateState(s)
-		return
+	if p.closed {
+		return nil
 	}
-	if p.state == connectivity.Ready {
-		p.since = time.Now()
-	}
-	p.state = s.ConnectivityState
-	if err := connectError(children); err != nil {
-		p.lastErr = err
-	}
+	p.state = s
+	news := p.sortLocked(children)
 	p.pushLocked()
+	return news
 }
 
 // tell has the log told of the instances that cannot be reached, also while
@@ -201,23 +191,18 @@ func (p *policy) tell(children []endpointsharding.ChildState) {
 	}
 }
 
-// pushLocked makes the waiting calls look again.
+// pushLocked tells the calls where to go, and makes those that wait look again.
 func (p *policy) pushLocked() {
-	if p.closed || p.state == connectivity.Ready {
+	if p.closed {
 		return
 	}
-	if !p.known {
-		p.state = connectivity.TransientFailure
+	picker, state := p.pickerLocked(), p.state
+	if len(p.groups) == 1 && !p.groups[plain].known {
+		state = connectivity.TransientFailure
 	}
+	p.roster.plainDown.Store(state == connectivity.Ready && len(picker.plain.ready) == 0)
 	p.notified, p.alarmAt = time.Now(), time.Time{}
-	p.cc.UpdateState(balancer.State{ConnectivityState: p.state, Picker: &waiter{
-		policy:     p,
-		connecting: p.state != connectivity.TransientFailure,
-		since:      p.since,
-		config:     p.config,
-		note:       p.note,
-		lastErr:    p.lastErr,
-	}})
+	p.cc.UpdateState(balancer.State{ConnectivityState: state, Picker: picker})
 }
 
 // look is called by the alarm.

@@ -34,6 +34,10 @@ func TestMain(m *testing.M) {
 		child(dir)
 	}
 	resolver.Register(failing{})
+	resolver.Register(flapping{})
+	if err := linkLevels(); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -68,6 +72,8 @@ func newMemory(list ...registry.Instance) *memory {
 
 func (m *memory) String() string { return "registry of the test" }
 func (m *memory) Close() error   { return nil }
+
+func (m *memory) LastAnswer() time.Time { return time.Time{} }
 
 func (m *memory) Register(context.Context, []registry.Instance) (registry.Lease, error) {
 	return nil, errors.New("not needed")
@@ -106,7 +112,18 @@ type server struct {
 	delay time.Duration
 	done  chan struct{}
 
-	authority atomic.Value // of the last call
+	authority atomic.Value                                // of the last call
+	calls     atomic.Int64                                // that have begun
+	behave    atomic.Pointer[func(context.Context) error] // instead of its delay
+}
+
+// does makes the server answer in another way; nil for as before.
+func (s *server) does(behave func(context.Context) error) {
+	if behave == nil {
+		s.behave.Store(nil)
+		return
+	}
+	s.behave.Store(&behave)
 }
 
 func startServer(t *testing.T, id string) *server { return startServerAt(t, id, "127.0.0.1:0", 0) }
@@ -142,6 +159,13 @@ func (s *server) am(_ any, ctx context.Context, dec func(any) error, _ grpc.Unar
 	}
 	if md, ok := metadata.FromIncomingContext(ctx); ok {
 		s.authority.Store(strings.Join(md.Get(":authority"), " "))
+	}
+	s.calls.Add(1)
+	if behave := s.behave.Load(); behave != nil {
+		if err := (*behave)(ctx); err != nil {
+			return nil, err
+		}
+		return wrapperspb.String(s.id), nil
 	}
 	select {
 	case <-time.After(s.delay):

@@ -12,6 +12,7 @@ import (
 // find goes by way of it, so it also hands the balancer what is the Conn's.
 type marker struct {
 	failures *failures // what the balancer tells of connections that fail
+	roster   *roster
 
 	mu    sync.Mutex
 	times int
@@ -27,9 +28,13 @@ func (m *marker) update(cc resolver.ClientConn, s resolver.State) error {
 	defer m.mu.Unlock()
 	m.cc = cc
 	s.Attributes = s.Attributes.WithValue(failuresKey{}, m.failures)
+	if m.roster != nil {
+		s.Attributes = s.Attributes.WithValue(rosterKey{}, m.roster)
+	}
 	if len(s.Addresses)+len(s.Endpoints) > 0 { // otherwise our balancer goes on with those it has
 		m.last = s
 	}
+	m.last.Attributes = s.Attributes
 	return cc.UpdateState(m.markedLocked(s))
 }
 

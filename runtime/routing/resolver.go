@@ -2,9 +2,7 @@ package routing
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,28 +18,8 @@ const (
 	answerTime = time.Second
 )
 
-var errNoAnswer = errors.New("no answer yet")
-
-// finder finds the instances of one Conn. It outlives the resolvers that it
-// makes, because gRPC drops these when a connection is idle; what they knew is
-// kept.
-type finder struct {
-	config   Config
-	marker   *marker
-	retryNow func() // connects without waiting for the backoff
-
-	mu      sync.Mutex
-	chosen  []registry.Instance // what calls go to
-	failing bool                // the registry cannot be asked
-}
-
+// Scheme implements [resolver.Builder].
 func (f *finder) Scheme() string { return scheme }
-
-func (f *finder) instances() []registry.Instance {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.chosen)
-}
 
 // Build implements [resolver.Builder].
 func (f *finder) Build(_ resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
@@ -51,6 +29,7 @@ func (f *finder) Build(_ resolver.Target, cc resolver.ClientConn, _ resolver.Bui
 	w.done.Go(func() {
 		f.config.Registry.Watch(ctx, f.config.Service, w.update)
 	})
+	w.done.Go(func() { w.follow(ctx) })
 	return w, nil
 }
 
@@ -84,10 +63,38 @@ func (w *watch) update(listed []registry.Instance, err error) {
 		w.failed(err)
 		return
 	}
-	now, again := w.finder.learn(choose(listed))
-	w.push(now, fmt.Sprintf("%s lists %s", w.finder.config.source(), count(listed)))
+	now, again := w.finder.learn(listed)
+	w.push(now)
 	if again {
 		w.finder.retryNow()
+	}
+}
+
+// follow connects to the classes that calls ask for, and leaves them when no call
+// does any more.
+func (w *watch) follow(ctx context.Context) {
+	timer := time.NewTimer(unasked)
+	defer timer.Stop()
+	for {
+		timer.Stop()
+		if _, next := w.finder.roster.demand.current(time.Now()); next > 0 {
+			timer.Reset(next)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.finder.roster.demand.kick:
+		case <-timer.C:
+		}
+		w.again()
+	}
+}
+
+func (w *watch) again() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.answered {
+		w.push(w.finder.again())
 	}
 }
 
@@ -102,57 +109,16 @@ func (w *watch) remind() {
 
 // failed goes on with what was known before.
 func (w *watch) failed(err error) {
-	err = fmt.Errorf("%s cannot be asked: %w", w.finder.config.source(), err)
-	w.push(w.finder.fail(err), err.Error())
+	w.push(w.finder.fail(fmt.Errorf("%s cannot be asked: %w", w.finder.config.source(), err)))
 }
 
 // push hands the instances to the balancer, which keeps those that it has where
 // there are none. Its error is for resolvers that can ask again.
-func (w *watch) push(instances []registry.Instance, note string) {
-	state := annotated(note)
-	for _, i := range instances {
-		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{{Addr: i.Addr}}})
+func (w *watch) push(f *found) {
+	state := annotated(f.note)
+	state.Attributes = state.Attributes.WithValue(indexKey{}, f.index)
+	for _, m := range f.members {
+		state.Endpoints = append(state.Endpoints, m.endpoint())
 	}
 	_ = w.finder.marker.update(w.cc, state)
-}
-
-// learn notes which instances are fit for calls. Where there are none, the
-// last known ones are better than nothing. It reports whether one of them was
-// restarted in its place.
-func (f *finder) learn(fit []registry.Instance) (chosen []registry.Instance, again bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.failing {
-		f.failing = false
-		f.config.Logger.Info("registry answers again", "service", f.config.Service, "registry", f.config.source())
-	}
-	if len(fit) > 0 {
-		again = restarted(f.chosen, fit)
-		f.chosen = fit
-	}
-	return f.chosen, again
-}
-
-func (f *finder) fail(err error) []registry.Instance {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.failing {
-		f.failing = true
-		f.config.Logger.Warn("registry fails, going on with the instances that are known", "service", f.config.Service, "err", err)
-	}
-	return f.chosen
-}
-
-// count says how many instances are listed, by health.
-func count(listed []registry.Instance) string {
-	if len(listed) == 0 {
-		return "no instance"
-	}
-	text := fmt.Sprintf("%d", len(listed))
-	for _, h := range []registry.Health{registry.Ready, registry.Stopping, registry.NotReady, registry.Starting} {
-		if n := len(withHealth(listed, h)); n > 0 {
-			text += fmt.Sprintf(", %d %s", n, h)
-		}
-	}
-	return text
 }

@@ -2,8 +2,23 @@
 // goes to, and how long it waits for one.
 //
 // It is built from gRPC's own parts: a resolver that watches the registry, and
-// a balancer around gRPC's own that makes calls wait while there is nothing to
-// balance over.
+// a balancer around gRPC's own, which make the connections. In between:
+//
+//   - Instances are of classes: those that a user owns, those with a set of tags,
+//     and the plain ones. A call goes to one class, which is connected when a first
+//     call asks for it, and left 5 minutes after the last one; the plain class always
+//     is.
+//   - Of a class those are connected that are READY, else those that are STOPPING,
+//     else those that were known last; of these the ones in the own zone, else all;
+//     and of these at most [Config.Subset]. Where none of them can be reached, as
+//     many others, of any zone, are connected as well.
+//   - Of two random ones that are connected the call goes to the one with less under
+//     way, weighed with how long unary calls take there.
+//   - Instances that fail are left out for a while: after 5 failures in a row, or
+//     where many more calls fail than at the others; for 1 s, and up to 30 s where
+//     that does not help. Then they are tried with one call at a time. Never more
+//     than half of those that are connected are left out.
+//   - While there is none, calls wait.
 package routing
 
 import (
@@ -11,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -35,12 +51,28 @@ type Config struct {
 	// Target is a target of gRPC's own, such as "dns:///echo.example.com:443".
 	// Where it is set, the registry is not asked.
 	Target string
+	// Personal makes calls of a user go to the instances that she owns, where one
+	// can be reached. Without it instances with an owner are left out.
+	Personal bool
+	// User returns the ID of the user whose call it is, "" for none. It is asked
+	// for each call where Personal is set, by goroutines of the callers.
+	User func(context.Context) string
+	// Zone is where this process runs: instances whose tag "zone" is the same are
+	// preferred. "" means that it does not matter.
+	Zone string
+	// Subset is how many instances of a class, such as those with the same tags,
+	// the Conn connects to; 0 means DefaultSubset, -1 all.
+	Subset int
+	// Idempotent names the methods of the service, such as "Echo", that may be sent
+	// to another instance where one is UNAVAILABLE. See [Idempotent].
+	Idempotent []string
 	// MaxWait is how long a call waits for an instance that can be reached,
 	// from its start; 0 means DefaultMaxWait.
 	MaxWait time.Duration
 	// Logger is told when the registry fails and when it is back, and why
 	// instances cannot be reached: each reason once, until the instance that it
-	// was told of can be reached again. With a Target whose resolver is not one of
+	// was told of can be reached again; and of instances that are left out because
+	// they fail, and are back. With a Target whose resolver is not one of
 	// dns and passthrough only the calls tell of these. nil means slog.Default().
 	Logger *slog.Logger
 }
@@ -54,6 +86,17 @@ func (c *Config) check() error {
 	}
 	if c.MaxWait < 0 {
 		return errors.New("the time that calls wait is negative")
+	}
+	for _, m := range c.Idempotent {
+		if m == "" || strings.Contains(m, "/") { // to gRPC no name is all methods
+			return fmt.Errorf("idempotent method %.64q: must be the name alone, such as Echo", m)
+		}
+	}
+	if c.Subset < -1 {
+		return fmt.Errorf("a subset of %d instances: must be a number, 0 for %d, or -1 for all", c.Subset, DefaultSubset)
+	}
+	if c.Subset == 0 {
+		c.Subset = DefaultSubset
 	}
 	if c.MaxWait == 0 {
 		c.MaxWait = DefaultMaxWait
@@ -75,8 +118,13 @@ func (c *Config) source() string {
 // Conn is a connection to all instances of a service. It implements
 // [grpc.ClientConnInterface]; its methods may be called concurrently.
 //
-// A call goes to one of the instances that can be reached, in turn. Where
-// there is none, it waits, for [Config.MaxWait] at most, and then fails with
+// A call goes to one of the instances that can be reached: to one that its user
+// owns ([Config.Personal]), else to one with its tags ([WithTags]), else to one
+// that has neither; among these, to the one of two random ones with less under way.
+// Instances that fail again and again get no calls for a while, as long as there are
+// others. With a [Config.Target] all instances are alike.
+//
+// Where there is none, a call waits, for [Config.MaxWait] at most, and then fails with
 // UNAVAILABLE; where its own deadline ends first, with DEADLINE_EXCEEDED, up to
 // 100 ms before that: callers further up, whose deadline is the same, then still
 // get to know why. Both name the last error of a connection first, then the
@@ -87,6 +135,9 @@ type Conn struct {
 	policy *policyConfig
 	finder *finder // nil where there is a target
 	marker *marker
+	roster *roster
+	user   func(context.Context) string // nil where personal instances are left out
+	again  map[string]bool              // the methods that may be sent again, as "/service/method"
 }
 
 // Dial returns a connection to the service. It connects with the first call,
@@ -102,13 +153,19 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 	}
 	c := &Conn{
 		policy: &policyConfig{Service: config.Service, Source: config.source(), MaxWait: config.MaxWait},
-		marker: &marker{failures: &failures{log: config.Logger, service: config.Service}},
+		roster: newRoster(),
+		again:  methods(config.Service, config.Idempotent),
+	}
+	c.roster.told = &notices{log: config.Logger, service: config.Service}
+	c.marker = &marker{failures: &failures{log: config.Logger, service: config.Service}, roster: c.roster}
+	if config.Personal {
+		c.user = config.User
 	}
 	opts = append(defaults(), opts...)
 	opts = append(opts,
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
 		grpc.WithDisableServiceConfig(),
-		grpc.WithDefaultServiceConfig(c.policy.serviceConfig()),
+		grpc.WithDefaultServiceConfig(serviceConfig(c.policy, config.Idempotent)),
 	)
 	target := scheme + ":///" + config.Service
 	if config.Target != "" {
@@ -116,7 +173,7 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 		target, more = steady(config.Target, c.marker)
 		opts = append(opts, more...)
 	} else {
-		c.finder = &finder{config: config, marker: c.marker}
+		c.finder = newFinder(config, c.roster, c.marker)
 		// Instances are where the registry says, not behind the user's proxy.
 		opts = append(opts, grpc.WithResolvers(c.finder), grpc.WithNoProxy())
 	}
@@ -148,12 +205,12 @@ func defaults() []grpc.DialOption {
 
 // Invoke implements [grpc.ClientConnInterface].
 func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.cc.Invoke(c.stamp(ctx, opts), method, args, reply, opts...)
+	return c.cc.Invoke(c.stamp(ctx, method, false, opts), method, args, reply, opts...)
 }
 
 // NewStream implements [grpc.ClientConnInterface].
 func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return c.cc.NewStream(c.stamp(ctx, opts), desc, method, opts...)
+	return c.cc.NewStream(c.stamp(ctx, method, true, opts), desc, method, opts...)
 }
 
 // Close ends all calls and connections.
@@ -178,28 +235,4 @@ func (c *Conn) Instances() []registry.Instance {
 		return nil
 	}
 	return c.finder.instances()
-}
-
-type stampKey struct{}
-
-// stamp is what the balancer has to know of a call that may have to wait.
-type stamp struct {
-	start    time.Time
-	failFast bool
-	config   *policyConfig
-}
-
-// stamp notes when a call starts, if it may have to wait: a call that finds
-// the connection ready costs nothing.
-func (c *Conn) stamp(ctx context.Context, opts []grpc.CallOption) context.Context {
-	if c.cc.GetState() == connectivity.Ready {
-		return ctx
-	}
-	s := stamp{start: time.Now(), config: c.policy}
-	for _, o := range opts {
-		if o, ok := o.(grpc.FailFastCallOption); ok {
-			s.failFast = o.FailFast
-		}
-	}
-	return context.WithValue(ctx, stampKey{}, s)
 }

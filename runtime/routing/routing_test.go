@@ -65,6 +65,13 @@ func TestKilledUnderLoad(t *testing.T) {
 		want(t, c, s.id)
 	}
 	l := startLoad(t, c, callers)
+	working := make(chan struct{}, callers)
+	servers[1].does(func(ctx context.Context) error {
+		working <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	<-working
 	servers[1].stop()
 	l.more(t, 50*callers)
 	failed := l.stop()
@@ -298,6 +305,9 @@ func TestDialRefuses(t *testing.T) {
 		"no service":     {Config{Registry: newMemory()}, []grpc.DialOption{creds}, "service name"},
 		"no registry":    {Config{Service: service}, []grpc.DialOption{creds}, "dns:///host:port"},
 		"negative wait":  {Config{Service: service, Registry: newMemory(), MaxWait: -1}, []grpc.DialOption{creds}, "negative"},
+		"subset":         {Config{Service: service, Registry: newMemory(), Subset: -2}, []grpc.DialOption{creds}, "-1 for all"},
+		"all methods":    {Config{Service: service, Registry: newMemory(), Idempotent: []string{""}}, []grpc.DialOption{creds}, "such as Echo"},
+		"whole name":     {Config{Service: service, Registry: newMemory(), Idempotent: []string{"a.B/C"}}, []grpc.DialOption{creds}, "such as Echo"},
 		"no credentials": {Config{Service: service, Registry: newMemory()}, nil, "transport"},
 	} {
 		if c, err := Dial(tt.config, tt.opts...); err == nil || !strings.Contains(err.Error(), tt.wantErr) {

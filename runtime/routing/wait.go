@@ -16,6 +16,7 @@ const early = 100 * time.Millisecond
 // waiter is the picker while there is no instance to call.
 type waiter struct {
 	policy     *policy
+	class      class
 	connecting bool
 	since      time.Time
 	config     *policyConfig
@@ -26,9 +27,9 @@ type waiter struct {
 // Pick implements [balancer.Picker]. gRPC lets the call wait for the next
 // picker, and names the error where its deadline ends before.
 func (w *waiter) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
-	s, ok := info.Ctx.Value(stampKey{}).(stamp)
-	if !ok { // it found the connection ready, just before
-		s = stamp{start: w.since, config: w.config}
+	s := callOf(info.Ctx)
+	if s == nil { // it found the connection ready, just before
+		s = &call{start: w.since, config: w.config}
 	}
 	end, code, why := s.start.Add(s.config.MaxWait), codes.Unavailable, fmt.Sprintf("waited %v", s.config.MaxWait)
 	if deadline, ok := info.Ctx.Deadline(); ok {
@@ -59,7 +60,11 @@ func (w *waiter) reason(c *policyConfig) string {
 	if note == "" {
 		note = "not known yet from " + c.Source
 	}
-	none := fmt.Sprintf("no instance of %s can be called: %s", c.Service, note)
+	with := ""
+	if w.class != plain {
+		with = " with " + w.class.String()
+	}
+	none := fmt.Sprintf("no instance of %s%s can be called: %s", c.Service, with, note)
 	if w.lastErr == nil {
 		return none
 	}

@@ -1,0 +1,79 @@
+package routing
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+)
+
+type callKey struct{}
+
+// call is what the balancer has to know of a call that is not like most.
+type call struct {
+	context.Context // the call's own
+
+	start    time.Time
+	failFast bool
+	config   *policyConfig
+	stream   bool
+	owner    class // of the user's own instances; plain for none
+	tags     class // plain for none
+	fallback bool  // from these to plain
+	again    bool  // it may be sent more than once
+	tried    []*member
+}
+
+// Value implements [context.Context].
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// callOf returns what there is to know of a call, or nil.
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// missed reports whether the call was at the instance already.
+func (c *call) missed(m *member) bool { return c != nil && slices.Contains(c.tried, m) }
+
+// stamp notes what is special about a call: that it may have to wait, that it
+// goes to some instances only, that it may be sent again, or that it is a stream.
+// For others it costs nothing.
+func (c *Conn) stamp(ctx context.Context, method string, stream bool, opts []grpc.CallOption) context.Context {
+	tags, fallback := tagsOf(ctx)
+	owner := c.ownerOf(ctx)
+	again := c.again[method]
+	ready := c.cc.GetState() == connectivity.Ready && !c.roster.plainDown.Load()
+	if ready && !stream && !again && tags == plain && owner == plain {
+		return ctx
+	}
+	s := &call{
+		Context: ctx, start: time.Now(), config: c.policy, stream: stream,
+		owner: owner, tags: tags, fallback: fallback, again: again,
+	}
+	for _, o := range opts {
+		if o, ok := o.(grpc.FailFastCallOption); ok {
+			s.failFast = o.FailFast
+		}
+	}
+	return s
+}
+
+// ownerOf returns the class of the personal instances of the user whose call it
+// is, or plain.
+func (c *Conn) ownerOf(ctx context.Context) class {
+	if c.user == nil {
+		return plain
+	}
+	if user := c.user(ctx); user != "" {
+		return ownedBy(user)
+	}
+	return plain
+}

@@ -1,0 +1,54 @@
+package routing
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// notice is news for the log: that an instance is ejected, or is back.
+type notice struct {
+	instance, peer string
+	class          class
+	err            error         // nil when it is back
+	duration       time.Duration // of the ejection
+}
+
+// maxNotices bounds what the log is told in a minute.
+const maxNotices = 20
+
+// notices tells the log of ejections: of the first one until the instance is
+// back, and of that.
+type notices struct {
+	log     *slog.Logger
+	service string
+
+	mu    sync.Mutex
+	since time.Time
+	told  int
+}
+
+// tell must not be called with locks, because nobody knows what a log does.
+func (l *notices) tell(news ...notice) {
+	for _, n := range news {
+		if l == nil || !l.may(time.Now()) {
+			continue
+		}
+		log := l.log.With("service", l.service, "instance", n.instance, "peer", n.peer, "class", n.class.String())
+		if n.err != nil {
+			log.Warn("an instance fails, it gets no calls for a while", "duration", n.duration, "err", causeOf(n.err))
+		} else {
+			log.Info("an instance that failed gets calls again")
+		}
+	}
+}
+
+func (l *notices) may(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Sub(l.since) > time.Minute {
+		l.since, l.told = now, 0
+	}
+	l.told++
+	return l.told <= maxNotices
+}
