@@ -53,39 +53,16 @@ func (s *Server) serviceNames() []string {
 // instances are the entries of this server, one a service.
 func (s *Server) instances(health registry.Health) []registry.Instance {
 	kinds := []registry.Kind{registry.KindGRPC}
-	statusAddr := ""
 	if !s.cfg.noStatus {
 		kinds = append(kinds, registry.KindStatus)
-		if s.statusLis != nil {
-			statusAddr = reachable(s.statusLis.Addr().String())
-		}
 	}
 	all := make([]registry.Instance, 0, len(s.services))
 	for _, name := range s.serviceNames() {
 		all = append(all, registry.Instance{
 			ID: s.id, Service: name, Addr: s.advertised(), Kinds: kinds, Health: health,
 			Version: buildVersion(), Tags: s.cfg.tags, Owner: s.cfg.owner,
-			StatusAddr: statusAddr, Started: s.started,
+			StatusAddr: s.advertisedStatus(), Started: s.started,
 		})
 	}
 	return all
-}
-
-// advertised returns the address under which others reach the server.
-func (s *Server) advertised() string {
-	if s.cfg.advertise != "" {
-		return s.cfg.advertise
-	}
-	return reachable(s.Addr().String())
-}
-
-// reachable replaces the address of a listener on all interfaces by one that
-// can be connected to. The local registry is read on this machine only, where
-// that is the loopback address.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsUnspecified() {
-		return addr
-	}
-	return net.JoinHostPort("127.0.0.1", port)
 }

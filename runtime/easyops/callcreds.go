@@ -34,6 +34,7 @@ type callCreds struct {
 	forwardsBy bool             // connections that are not encrypted, but stay on this machine
 	users      auth.TokenSource // nil for none
 	own        *ownToken        // nil for none
+	subjects   subjects
 }
 
 func newCallCreds(c *config, service string) (*callCreds, error) {

@@ -32,13 +32,14 @@ type config struct {
 	tlsConfig              *tls.Config
 	serviceToken           string
 	insecurePlaintext      bool
+	personal               bool
+	tags                   map[string]string // clients want to know the zone
 	logger                 *slog.Logger
 	logLevel               *slog.Level
 
 	// Settings of servers.
 	addr, advertise, statusAddr string
 	owner                       string
-	tags                        map[string]string
 	authSpecs                   []string
 	insecureNone                bool
 	operators                   []operator
@@ -173,6 +174,9 @@ func (c *config) notNegative(option string, d time.Duration) time.Duration {
 	}
 	return d
 }
+
+// zone is where the process runs, as far as it was told.
+func (c *config) zone() string { return c.tags["zone"] }
 
 // openRegistry opens the registry that is named.
 func openRegistry(c *config) (registry.Registry, error) {

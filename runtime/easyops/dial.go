@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/status"
 
-	"github.com/go-easyops/easyops/runtime/registry"
 	_ "github.com/go-easyops/easyops/runtime/registry/local" // the registry where none is named
 	"github.com/go-easyops/easyops/runtime/routing"
 )
@@ -19,20 +23,89 @@ import (
 // [grpc.ClientConnInterface]; calls may be made concurrently. A call for which
 // there is no instance waits for one, 30 s at most, and then fails with
 // UNAVAILABLE. Who dialled closes it.
+//
+// Conns of a process that were dialled with the same settings, such as the same
+// logger, share what they know of the instances and one connection to each, which
+// carries as many calls at a time as the server allows: those of this package 250.
+// Conns with [DialGRPC] or [DialUserToken] have their own.
 type Conn struct {
-	conn     *routing.Conn
-	registry registry.Registry // nil with a target
-	stop     func()            // of the upkeep
+	channel *channel
+
+	closed  atomic.Bool
+	mu      sync.Mutex
+	streams map[*openStream]struct{} // where the channel is shared
 }
 
 // Invoke implements [grpc.ClientConnInterface].
 func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
-	return c.conn.Invoke(ctx, method, args, reply, opts...)
+	if c.closed.Load() {
+		return c.errClosed()
+	}
+	return c.channel.conn.Invoke(ctx, method, args, reply, opts...)
 }
 
 // NewStream implements [grpc.ClientConnInterface].
 func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	return c.conn.NewStream(ctx, desc, method, opts...)
+	if c.channel.key == nil {
+		return c.channel.conn.NewStream(ctx, desc, method, opts...)
+	}
+	ctx, open, err := c.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(slices.Clip(opts), grpc.OnFinish(func(error) { open.end() }))
+	stream, err := c.channel.conn.NewStream(ctx, desc, method, opts...)
+	if err != nil {
+		open.end()
+	}
+	return stream, err
+}
+
+// openStream is a stream that ends when its Conn is closed, though others go on
+// sharing the connections.
+type openStream struct {
+	conn   *Conn
+	cancel context.CancelFunc
+}
+
+func (c *Conn) begin(ctx context.Context) (context.Context, *openStream, error) {
+	open := &openStream{conn: c}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed.Load() {
+		return nil, nil, c.errClosed()
+	}
+	ctx, open.cancel = context.WithCancel(ctx)
+	c.streams[open] = struct{}{}
+	return ctx, open, nil
+}
+
+func (o *openStream) end() {
+	o.conn.mu.Lock()
+	delete(o.conn.streams, o)
+	o.conn.mu.Unlock()
+	o.cancel()
+}
+
+func (c *Conn) errClosed() error {
+	return status.Errorf(codes.Canceled, "the connection to %s was closed by this program", c.channel.service)
+}
+
+// Close ends the streams of this Conn, and all that is left where no other Conn
+// shares the connections; otherwise unary calls that have begun end by
+// themselves. Further calls of Close do nothing.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	again, streams := c.closed.Swap(true), c.streams
+	c.streams = nil
+	c.mu.Unlock()
+	if again {
+		return nil
+	}
+	for open := range streams {
+		open.cancel()
+	}
+	return dialled.letGo(c.channel)
 }
 
 // Dial returns a connection to the service of the given full name, such as
@@ -47,35 +120,50 @@ func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 //	p.AuthInfo.(interface{ ConnectionState() tls.ConnectionState })
 func Dial(service string, opts ...DialOption) (*Conn, error) {
 	c := clientConfig(opts)
+	ch, err := dialled.hold(service, sharedKey(c, service), func(ch *channel) error { return ch.dial(c) })
+	if err != nil {
+		return nil, fmt.Errorf("easyops: dial %s: %w", service, err)
+	}
+	return &Conn{channel: ch, streams: map[*openStream]struct{}{}}, nil
+}
+
+// dial opens the channel.
+func (ch *channel) dial(c *config) error {
 	u := &upkeep{shown: &shownCert{}}
-	transport, err := clientTransport(c, service, u)
+	transport, err := clientTransport(c, ch.service, u)
 	c.fault(err)
-	creds, err := newCallCreds(c, service)
+	creds, err := newCallCreds(c, ch.service)
 	c.fault(err)
-	var reg registry.Registry
 	if c.target == "" {
-		reg, err = openRegistry(c)
+		ch.registry, err = openRegistry(c)
 		c.fault(err)
-		if reg == nil && err == nil {
+		if ch.registry == nil && err == nil {
 			c.fault(errors.New("-easyops.registry or EASYOPS_REGISTRY is none, so nothing can be found: name a registry, or the server by DialTarget"))
 		}
 	}
 	c.fault(checkTarget(c))
 	c.fault(checkForwarding(c))
-	var conn *routing.Conn
 	if err = c.err(); err == nil {
-		conn, err = routing.Dial(routing.Config{
-			Service: service, Registry: reg, Target: c.target, Logger: c.log(),
-		}, grpcOptions(c, transport, creds)...)
+		ch.conn, err = routing.Dial(ch.routing(c, creds), grpcOptions(c, transport, creds)...)
 	}
 	if err != nil {
-		if reg != nil {
-			err = errors.Join(err, reg.Close())
+		if ch.registry != nil {
+			err = errors.Join(err, ch.registry.Close())
 		}
-		return nil, fmt.Errorf("easyops: dial %s: %w", service, err)
+		return err
 	}
-	u.own, u.renew = creds.own, conn.Renew
-	return &Conn{conn, reg, u.start()}, nil
+	u.own, u.renew = creds.own, ch.conn.Renew
+	ch.stop = u.start()
+	return nil
+}
+
+// routing says which instances calls go to.
+func (ch *channel) routing(c *config, creds *callCreds) routing.Config {
+	return routing.Config{
+		Service: ch.service, Registry: ch.registry, Target: c.target, Logger: c.log(),
+		Personal: c.personal, User: creds.userOf, Zone: c.zone(), Subset: c.subset,
+		Idempotent: routing.Idempotent(ch.service),
+	}
 }
 
 // grpcOptions are ours, and then the program's, which win.
@@ -103,14 +191,4 @@ func checkForwarding(c *config) error {
 		return nil
 	}
 	return errors.New("DialForwardUser without DialTarget: leave it out, to services that are found through the registry the user goes along by itself")
-}
-
-// Close ends all calls and connections.
-func (c *Conn) Close() error {
-	c.stop()
-	err := c.conn.Close()
-	if c.registry != nil {
-		err = errors.Join(err, c.registry.Close())
-	}
-	return err
 }

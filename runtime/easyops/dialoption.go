@@ -13,6 +13,7 @@ type dialing struct {
 	serverID    string
 	userTokens  auth.TokenSource // of calls that have no user's token otherwise
 	forwardUser bool
+	subset      int // 0 is the default, -1 is all
 }
 
 // DialServerID names whom the server's certificate may be of beside the service
@@ -57,4 +58,16 @@ func DialUserToken(source auth.TokenSource) DialOption {
 // used by it.
 func DialForwardUser() DialOption {
 	return dialOption(func(c *config) { c.forwardUser = true })
+}
+
+// DialSubset sets to how many instances of a service the client connects at most,
+// of those that are as good as each other for its calls: 16 by default. With -1 it
+// connects to all of them.
+func DialSubset(n int) DialOption {
+	return dialOption(func(c *config) {
+		c.subset = n
+		if n == 0 || n < -1 {
+			c.fault(fmt.Errorf("DialSubset(%d): name how many instances, or -1 for all", n))
+		}
+	})
 }

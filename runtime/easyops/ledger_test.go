@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-easyops/easyops/runtime/registry"
 )
@@ -75,6 +76,8 @@ func (l *ledger) Register(ctx context.Context, list []registry.Instance) (regist
 func (l *ledger) Watch(ctx context.Context, _ string, _ func([]registry.Instance, error)) {
 	<-ctx.Done()
 }
+
+func (l *ledger) LastAnswer() time.Time { return time.Time{} }
 
 func (l *ledger) Close() error { return nil }
 

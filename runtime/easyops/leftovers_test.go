@@ -134,8 +134,9 @@ func (w *watched) open() string {
 	return scheme + ":"
 }
 
-func (w *watched) String() string { return "watched registry" }
-func (w *watched) Close() error   { w.closed.Add(1); return nil }
+func (w *watched) String() string        { return "watched registry" }
+func (w *watched) LastAnswer() time.Time { return time.Time{} }
+func (w *watched) Close() error          { w.closed.Add(1); return nil }
 
 func (w *watched) Register(context.Context, []registry.Instance) (registry.Lease, error) {
 	if w.registered.Add(1) == 1 && w.asked != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 	"github.com/go-easyops/easyops/runtime/easyops"
@@ -138,7 +139,8 @@ func serve(t *testing.T, name string) *process {
 	if name != "untrapped" {
 		p.until("msg=trapped")
 	}
-	p.client = dialEcho(t, apart(), easyops.DialTarget(p.addr))
+	// What a call ends with is the server's answer, and not that of its retries.
+	p.client = dialEcho(t, apart(), easyops.DialTarget(p.addr), easyops.DialGRPC(grpc.WithDisableRetry()))
 	return p
 }
 

@@ -219,7 +219,8 @@ func TestUnknownRegistry(t *testing.T) {
 		want []string
 	}{
 		{"zookeeper://host", []string{`"zookeeper://host"`, "local", "none", "-easyops.registry", "EASYOPS_REGISTRY"}},
-		{"etcd://ann:secret@host:2379", []string{`"etcd://…@host:2379" is unknown`, "local", "none"}},
+		{"consul://ann:secret@host:2379", []string{`"consul://…@host:2379" is unknown`, "local", "none"}},
+		{"etcd://ann:secret@host:2379", []string{`"etcd://…@host:2379"`, `import _ "github.com/go-easyops/easyops/runtime/registry/etcd"`}},
 		{"local:", []string{`"local:"`, "directory"}},
 	} {
 		err := startFault(t, echoService(), easyops.WithRegistry(test.url))

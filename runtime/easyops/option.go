@@ -82,7 +82,11 @@ func WithLogLevel(level slog.Level) Option {
 	return given("log-level", func(c *config) { c.logLevel = &level })
 }
 
-// WithRegistry names the registry: "local", "local:DIR" or "none".
+// WithRegistry names the registry: "local", "local:DIR", "none", or the URL of one
+// that is linked in, such as "etcd://h1:2379,h2:2379/prefix". That of etcd is
+// linked in by
+//
+//	import _ "github.com/go-easyops/easyops/runtime/registry/etcd"
 func WithRegistry(url string) Option {
 	return given("registry", func(c *config) { c.registry = url })
 }
@@ -94,13 +98,20 @@ func WithAddr(addr string) ServerOption {
 }
 
 // WithAdvertise sets the address that the registry lists, as host:port. The
-// default is the listener's.
+// default is the listener's. Of a listener on all interfaces it is the loopback
+// address where the registry is local, and otherwise the address from which this
+// machine reaches the registry.
 func WithAdvertise(addr string) ServerOption {
 	return givenServer("advertise", func(c *config) { c.advertise = addr })
 }
 
 // WithTags describes the instance by pairs of keys and values; "zone" is one
-// of them. Tags are listed in the registry; clients do not heed them yet.
+// of them. Tags are listed in the registry. Calls go only to instances whose tags,
+// but for the zone, are those of the call (see WithTags of package routing): to an
+// instance that has any goes no call without them.
+//
+// The zone is also where the clients of the process are, which prefer instances in
+// their own. They read it from -easyops.tags and EASYOPS_TAGS alone.
 func WithTags(pairs ...string) ServerOption {
 	return givenServer("tags", func(c *config) {
 		if len(pairs)%2 != 0 {
@@ -114,10 +125,22 @@ func WithTags(pairs ...string) ServerOption {
 	})
 }
 
-// WithOwner names the developer whose personal instance this is. The owner is
-// listed in the registry; clients do not heed it yet.
+// WithOwner names the developer whose personal instance this is, by the ID of a
+// user. The owner is listed in the registry. The instance is for calls in the name
+// of that user, by clients with [WithPersonal], and for no others.
 func WithOwner(id string) ServerOption {
 	return givenServer("owner", func(c *config) { c.owner = id })
+}
+
+// WithPersonal has clients send the calls of a user to the user's personal
+// instance, where there is one (see [WithOwner]). Without it personal instances
+// are left out. Servers have it for the clients of the same program.
+//
+// The user is that of the incoming call that is carried on, or the "sub" of the
+// token that the call carries. Nothing verifies that here: it chooses an instance,
+// which verifies whose call it is.
+func WithPersonal() Option {
+	return given("personal", func(c *config) { c.personal = true })
 }
 
 // WithStatusAddr moves the status pages to an address of their own, as

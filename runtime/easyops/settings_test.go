@@ -32,6 +32,7 @@ var samples = map[string]struct {
 	"service-token":      {WithServiceToken("a"), "a", "b", "c"},
 	"tags":               {WithTags("zone", "a", "rack", ""), "zone=a,rack=", "zone=b", "zone=c"},
 	"owner":              {WithOwner("ann"), "ann", "bob", "cid"},
+	"personal":           {WithPersonal(), "true", "false", "true"},
 	"operators":          {WithOperators("group:sre", "user:ann"), "group:sre,user:ann", "service:a", "wrong-env"},
 	"status-addr":        {WithStatusAddr("127.0.0.1:1"), "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"},
 	"metrics":            {WithMetricsAccess("everyone"), "everyone", "authenticated", "operators"},

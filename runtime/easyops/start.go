@@ -236,11 +236,13 @@ func (s *Server) newPublisher() {
 	if s.registry == nil || len(s.services) == 0 {
 		return
 	}
-	if err := registry.ValidAddr(s.advertised()); err != nil {
+	if err := registry.ValidAddr(reachable(s.advertised())); err != nil {
 		s.log.Warn("not listed in the registry: advertise an address that clients can connect to (-easyops.advertise)", "err", err)
 		return
 	}
-	s.publisher = registry.NewPublisher(s.registry, s.log)
+	s.mu.Lock() // metrics may be gathered before the server serves
+	defer s.mu.Unlock()
+	s.publisher = registry.NewPublisher(s.listedIn(), s.log)
 }
 
 // run runs a part of the server. When it ends by itself the server stops.
