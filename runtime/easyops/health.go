@@ -100,9 +100,7 @@ func (s *Server) setState(to registry.Health) {
 	default:
 		s.setServing(healthpb.HealthCheckResponse_NOT_SERVING)
 	}
-	if s.publisher != nil {
-		s.publisher.Set(s.instances(to))
-	}
+	s.publish()
 }
 
 // checkForEver runs the user's checks, round after round.
@@ -182,9 +180,9 @@ var errNotChecked = errors.New("not checked yet")
 // everyone may ask.
 func (s *Server) healthPage(context.Context) status.Health {
 	s.mu.Lock()
-	results := s.checked
+	results, takenOut := s.checked, s.takenOut
 	s.mu.Unlock()
-	h := status.Health{State: string(s.stateNow())}
+	h := status.Health{State: string(s.stateNow()), TakenOut: takenOut}
 	for i, check := range s.cfg.checks {
 		err := errNotChecked
 		if results != nil {

@@ -27,6 +27,7 @@ func (s *Server) newPages() (err error) {
 		Hosts:      s.hosts(),
 		GRPCAddr:   s.elsewhere(),
 		Identity:   s.identityPage,
+		Registry:   s.registryPage,
 
 		Tokens:       s.takesTokens(),
 		Certificates: slices.Contains(s.cfg.authSpecs, mtls),
@@ -41,6 +42,9 @@ func (s *Server) newPages() (err error) {
 		}),
 		s.pages.HandleAPI(sync.OnceValue(s.describe)),
 		s.pages.HandleMetrics(s.metrics.Registry()),
+		s.pages.HandleConnections(connections),
+		s.pages.HandleDependencies(s.dependencies),
+		s.pages.HandleUnregister(s.setTakenOut),
 		s.pages.HandleShutdown(func(who string) { s.stop("asked for by " + who) }),
 		s.pages.HandleDebug(s.cfg.heapDump),
 		s.pages.HandleTexts(s.texts),

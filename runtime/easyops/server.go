@@ -64,6 +64,8 @@ type Server struct {
 	begun   bool       // Start was called
 	checked []error    // the last results of the checks, nil before the first
 
+	takenOut bool // of the registry, by an operator
+
 	serving  atomic.Bool   // Start has succeeded
 	state    atomic.Value  // of registry.Health
 	launched chan struct{} // closed when all goroutines of the start run

@@ -82,7 +82,7 @@ func (s *Server) leave(ctx context.Context) {
 	if s.publisher != nil {
 		bounded, cancel := context.WithTimeout(ctx, listStopping)
 		defer cancel()
-		if err := s.publisher.Stop(bounded, s.instances(registry.Stopping)); err != nil {
+		if err := s.publisher.Stop(bounded, s.lastEntries()); err != nil {
 			s.log.Warn("the registry did not note the stop", "err", err)
 		}
 	}

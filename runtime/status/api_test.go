@@ -81,7 +81,7 @@ func TestAPIPage(t *testing.T) {
 		"grpcurl -plaintext -d", "Collect [client streaming] [deprecated]", "grpc.health.v1.Health")
 	a := f.asOperator("GET", "/internal/service-info/api", "Accept", "application/json")
 	var got struct{ Services []Service }
-	if err := json.Unmarshal([]byte(strings.ReplaceAll(a.body, `"deadline_seconds": 5`, `"deadline_seconds": 5000000000`)), &got); err != nil {
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(echoServices(t), got.Services); diff != "" {

@@ -11,7 +11,18 @@ type (
 		State    string        `json:"state,omitempty"` // as in HealthData
 		Pages    []PageData    `json:"pages"`
 		Services []ServiceData `json:"services"`
+		Registry *RegistryData `json:"registry,omitempty"`
 		Identity *IdentityData `json:"identity,omitempty"`
+	}
+	// RegistryData is what a registry has of the server, in [HelpData]; it is
+	// what /internal/unregister answers, too.
+	RegistryData struct {
+		Registry   string     `json:"registry"`              // which one
+		State      string     `json:"state"`                 // unregistered, registered or lost
+		TakenOut   bool       `json:"taken_out"`             // by an operator
+		LastAnswer *time.Time `json:"last_answer,omitempty"` // of the registry, to anything
+		Error      string     `json:"error,omitempty"`       // why the state is not what it should be
+		Unlisted   string     `json:"unlisted,omitempty"`    // why no registry is to list the server
 	}
 	// IdentityData is how callers are authenticated, in [HelpData].
 	IdentityData struct {
@@ -46,8 +57,9 @@ type (
 
 	// HealthData is /internal/health.
 	HealthData struct {
-		State  string      `json:"state"` // STARTING, READY, NOT_READY or STOPPING
-		Checks []CheckData `json:"checks"`
+		State    string      `json:"state"`               // STARTING, READY, NOT_READY or STOPPING
+		TakenOut bool        `json:"taken_out,omitempty"` // of the registry, by an operator
+		Checks   []CheckData `json:"checks"`
 	}
 	// CheckData is a readiness check in [HealthData]. Everybody may see it,
 	// so it does not say why a check fails.
@@ -85,6 +97,58 @@ type (
 	// StateData is what /internal/pleaseshutdown answers.
 	StateData struct {
 		State string `json:"state"` // as in HealthData
+	}
+
+	// ConnectionsData is /internal/service-info/grpc-connections.
+	ConnectionsData struct {
+		Outbound []Outbound `json:"outbound"`
+	}
+	// Outbound is an open client of this process, in [ConnectionsData]. Clients
+	// that share their connections are one.
+	Outbound struct {
+		Service    string             `json:"service"`
+		Source     string             `json:"source"`               // the registry, or "target" and the target
+		ByTarget   bool               `json:"by_target,omitempty"`  // no registry is asked
+		State      string             `json:"state"`                // as of gRPC: IDLE, CONNECTING, READY, TRANSIENT_FAILURE, SHUTDOWN
+		Listed     int                `json:"listed"`               // instances that the registry lists
+		ListedAt   time.Time          `json:"listed_at,omitzero"`   // when it last said so
+		LastAnswer time.Time          `json:"last_answer,omitzero"` // of the registry, to anything
+		Error      string             `json:"error,omitempty"`      // of the registry, now
+		Instances  []OutboundInstance `json:"instances"`            // that the client connects to
+	}
+	// OutboundInstance is an instance that a client connects to, in [Outbound].
+	// With a target only the address is known of what a registry would tell.
+	OutboundInstance struct {
+		ID        string            `json:"id"`
+		Addr      string            `json:"addr"`
+		Version   string            `json:"version,omitempty"`
+		Tags      map[string]string `json:"tags,omitempty"`
+		Owner     string            `json:"owner,omitempty"`
+		Class     string            `json:"class"`                // which calls it is for: "plain", "owner alice" or "tags a=b,c=d"
+		Health    string            `json:"health"`               // as the registry has it
+		State     string            `json:"state"`                // of the connection, as in Outbound
+		Since     time.Time         `json:"since,omitzero"`       // of State
+		LastError string            `json:"last_error,omitempty"` // of the connection, which may be repaired
+		InFlight  int               `json:"in_flight"`
+		Calls     uint64            `json:"calls"`           // that have ended; each attempt is one
+		Failures  uint64            `json:"failures"`        // of these, as far as they are the instance's
+		Latency   Seconds           `json:"latency_seconds"` // a moving average; 0 before the first call
+		Ejections uint64            `json:"ejections"`       // how often calls were kept away, as too many had failed
+		// EjectedUntil is set while calls are kept away. Once it has passed the
+		// instance is on trial: few calls go there.
+		EjectedUntil time.Time `json:"ejected_until,omitzero"`
+	}
+
+	// DependenciesData is /internal/service-info/dependencies.
+	DependenciesData struct {
+		Dependencies []Dependency `json:"dependencies"`
+	}
+	// Dependency is a service that the program has a client for.
+	Dependency struct {
+		Service string `json:"service"`
+		Linked  bool   `json:"linked"`          // its descriptor is in the binary
+		Clients int    `json:"clients"`         // that are open; 0 where it is not dialled
+		State   string `json:"state,omitempty"` // of the client that is worst off
 	}
 
 	// DebugData is /internal/debug/info.

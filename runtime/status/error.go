@@ -11,7 +11,8 @@ type Error struct {
 	Code int
 	Text string
 
-	action *Action // what a browser offers instead
+	actions []Action // what a browser offers instead
+	title   string   // of the page with these
 }
 
 // Error implements error.

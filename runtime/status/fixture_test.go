@@ -41,12 +41,13 @@ type fixture struct {
 	mu        sync.Mutex
 	shutdowns []string
 	state     string
+	registry  Registry
 }
 
 func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, log: &lines{}, state: Ready}
-	cfg := Config{Name: "echo.v1.EchoService", Operator: testOperator, Logger: slog.New(slog.NewJSONHandler(f.log, nil))}
+	f := &fixture{t: t, log: &lines{}, state: Ready, registry: Registry{Where: "etcd://127.0.0.1:2379", State: "registered", LastAnswer: time.Now()}}
+	cfg := Config{Name: "echo.v1.EchoService", Operator: testOperator, Registry: f.registryNow, Logger: slog.New(slog.NewJSONHandler(f.log, nil))}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -62,6 +63,9 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 		p.HandleMetrics(registry),
 		p.HandleHealth(f.health),
 		p.HandleShutdown(f.shutdown),
+		p.HandleUnregister(f.unregister),
+		p.HandleConnections(f.connections),
+		p.HandleDependencies(f.dependencies),
 		p.HandleDebug(false),
 		p.HandleTexts(func() []NamedText { return []NamedText{{"queue", "7 waiting"}} }),
 		p.Handle(Page{Path: "/internal/cache/{name}", Group: "Actions", Title: "Cache", Help: "Clears a cache.", Access: Operator, Get: getName, Post: postName}),
@@ -95,7 +99,7 @@ func postName(r *Request) (View, error) {
 func (f *fixture) health(context.Context) Health {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	h := Health{State: f.state, Checks: []Check{{Name: "database"}}}
+	h := Health{State: f.state, TakenOut: f.registry.TakenOut, Checks: []Check{{Name: "database"}}}
 	if f.state == "NOT_READY" {
 		h.Checks = append(h.Checks, Check{Name: "cache", Err: errors.New("password hunter2 refused")})
 	}

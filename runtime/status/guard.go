@@ -35,13 +35,31 @@ func (p *Pages) checkMethod(w http.ResponseWriter, r *Request, pg *Page) error {
 		return nil
 	}
 	w.Header().Set("Allow", strings.Join(pg.methods(), ", "))
-	u := p.ownURL(r.Request, r.URL.Path)
-	if pg.Post != nil && pg.Get == nil {
-		e := Errorf(http.StatusMethodNotAllowed, "%s changes nothing here; send a POST: %s", visible(r.Method), p.curl(r.Request, "-X POST ", u))
-		e.action = &Action{Path: r.URL.Path, Label: pg.Title, Help: pg.Help}
-		return e
+	if pg.Post == nil || pg.Get != nil {
+		u := p.ownURL(r.Request, r.URL.Path)
+		return Errorf(http.StatusMethodNotAllowed, "%s is not answered here; send a GET: %s", visible(r.Method), p.curl(r.Request, "", u))
 	}
-	return Errorf(http.StatusMethodNotAllowed, "%s is not answered here; send a GET: %s", visible(r.Method), p.curl(r.Request, "", u))
+	e := Errorf(http.StatusMethodNotAllowed, "%s changes nothing here; send a POST: %s", visible(r.Method), p.postCommands(r.Request, pg))
+	e.actions, e.title = pg.actions(r.URL.Path), pg.Title
+	return e
+}
+
+// postCommands are the commands that do what the page's buttons do.
+func (p *Pages) postCommands(r *http.Request, pg *Page) string {
+	actions := pg.actions(r.URL.Path)
+	all := make([]string, len(actions))
+	for i, a := range actions {
+		path, query, _ := strings.Cut(a.Path, "?")
+		u := p.ownURL(r, path)
+		if query != "" {
+			u = shellQuote(u + "?" + query)
+		}
+		all[i] = p.curl(r, "-X POST ", u)
+		if len(actions) > 1 {
+			all[i] += " (" + strings.ToLower(a.Label) + ")"
+		}
+	}
+	return strings.Join(all, ", or ")
 }
 
 // checkHost stops DNS rebinding: a web site that points its own name at this

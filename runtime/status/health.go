@@ -15,6 +15,9 @@ const Ready = "READY"
 type Health struct {
 	// State is STARTING, READY, NOT_READY or STOPPING.
 	State string
+	// TakenOut says that an operator has taken the server out of the
+	// registry; it goes on serving.
+	TakenOut bool
 	// Checks are the readiness checks that ran, by name.
 	Checks []Check
 }
@@ -57,16 +60,31 @@ func (h Health) status() int {
 }
 
 func (h Health) view() View {
-	data := HealthData{State: h.State, Checks: []CheckData{}}
+	data := HealthData{State: h.State, TakenOut: h.TakenOut, Checks: []CheckData{}}
+	plain := h.State
+	kv := KV{{"State", stateCell(h.State)}}
+	if h.TakenOut {
+		plain += "\nregistry: " + takenOut
+		kv = append(kv, Pair{"Registry", Cell{Text: takenOut, Tone: Warn}})
+	}
 	table := Table{Columns: []string{"Check", "Result"}, Wide: 2, Empty: "No checks are registered."}
 	for _, c := range h.Checks {
 		data.Checks = append(data.Checks, CheckData{c.Name, c.Err == nil})
 		table.Rows = append(table.Rows, []Cell{Name(c.Name), c.cell()})
 	}
 	return View{
-		Status: h.status(), Data: data, Plain: h.State,
-		Body: []Block{KV{{"State", stateCell(h.State)}}, Section{ID: "checks", Title: "Checks", Body: []Block{table}}},
+		Status: h.status(), Data: data, Plain: plain,
+		Body: []Block{kv, Section{ID: "checks", Title: "Checks", Body: []Block{table}}},
 	}
+}
+
+// badges stand beside the server's name on each page.
+func (h Health) badges() []Cell {
+	all := []Cell{stateCell(h.State)}
+	if h.TakenOut {
+		all = append(all, Cell{Text: "OUT OF THE REGISTRY", Tone: Warn})
+	}
+	return all
 }
 
 func (c Check) cell() Cell {

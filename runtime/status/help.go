@@ -29,6 +29,9 @@ func (p *Pages) helpView(r *Request) View {
 	if len(services) > 0 {
 		v.Body = append(v.Body, p.servicesSection(r, services))
 	}
+	if p.cfg.Registry != nil {
+		v.Body = append(v.Body, p.cfg.Registry().section())
+	}
 	if p.cfg.Identity != nil {
 		v.Body = append(v.Body, p.cfg.Identity().section())
 	}
@@ -41,6 +44,9 @@ func (p *Pages) helpView(r *Request) View {
 
 func (p *Pages) helpData(r *Request, pages []*Page, services []Service) HelpData {
 	d := HelpData{Name: p.cfg.Name, State: p.state(r.Request), Pages: []PageData{}, Services: []ServiceData{}}
+	if p.cfg.Registry != nil {
+		d.Registry = p.cfg.Registry().data()
+	}
 	if p.cfg.Identity != nil {
 		d.Identity = p.cfg.Identity().data()
 	}
@@ -138,11 +144,13 @@ func (p *Pages) describedServices() []Service {
 }
 
 // state is the server's health state, or empty before it is known.
-func (p *Pages) state(r *http.Request) string {
+func (p *Pages) state(r *http.Request) string { return p.healthNow(r).State }
+
+func (p *Pages) healthNow(r *http.Request) Health {
 	if f := p.health.Load(); f != nil {
-		return (*f)(r.Context()).State
+		return (*f)(r.Context())
 	}
-	return ""
+	return Health{}
 }
 
 // slug makes a fragment of a heading.

@@ -42,7 +42,7 @@ type pageModel struct {
 	Style   string
 	Icon    string
 	Path    string
-	State   *Cell
+	Badges  []Cell // beside the name
 	Nav     []navItem
 	TOC     []tocItem
 	JSON    string
@@ -66,6 +66,7 @@ var navPaths = []struct{ path, text string }{
 	{"/internal/help", "Help"},
 	{"/internal/service-info/api", "API"},
 	{"/internal/health", "Health"},
+	{connectionsPath, "Connections"},
 	{"/internal/service-info/metrics", "Metrics"},
 	{"/internal/service-info/version", "Version"},
 	{"/internal/debug/info", "Debug"},
@@ -76,9 +77,8 @@ func (p *Pages) writeHTML(w io.Writer, r *http.Request, v View) error {
 	if p.isOperator(r) {
 		m.Name, m.Nav = p.cfg.Name, p.nav(r.URL.Path)
 	}
-	if s := p.state(r); s != "" {
-		c := stateCell(s)
-		m.State = &c
+	if h := p.healthNow(r); h.State != "" {
+		m.Badges = h.badges()
 	}
 	if v.Status < http.StatusBadRequest && r.Method != http.MethodPost {
 		m.JSON, m.TextURL = withFormat(r, formJSON), withFormat(r, formText)

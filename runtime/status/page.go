@@ -55,6 +55,9 @@ type Page struct {
 	Get func(*Request) (View, error)
 	// Post answers POST. What it changes, it reports by [Request.Changed].
 	Post func(*Request) (View, error)
+	// Actions are the buttons that a browser gets in place of the answer to
+	// a GET where there is only Post; none means one with the page's title.
+	Actions []Action
 	// Raw answers GET and HEAD in place of Get for what is not a view, such
 	// as profiles. It may return an error only before it has written.
 	Raw func(http.ResponseWriter, *Request) error
@@ -143,6 +146,14 @@ func (pg *Page) methods() []string {
 // verbs are the methods as people think of them: HEAD goes without saying.
 func (pg *Page) verbs() []string {
 	return slices.DeleteFunc(pg.methods(), func(m string) bool { return m == http.MethodHead })
+}
+
+// actions are the page's buttons.
+func (pg *Page) actions(path string) []Action {
+	if len(pg.Actions) > 0 {
+		return pg.Actions
+	}
+	return []Action{{Path: path, Label: pg.Title, Help: pg.Help}}
 }
 
 func (pg *Page) internal() bool { return strings.HasPrefix(pg.Path, "/internal") }

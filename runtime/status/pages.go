@@ -55,6 +55,9 @@ type Config struct {
 	// Identity says how callers are authenticated, for the help page. Nil
 	// leaves that out. It may be called concurrently.
 	Identity func() Identity
+	// Registry says what the registry has of the server, for the help page.
+	// Nil leaves that out. It may be called concurrently, and must not wait.
+	Registry func() Registry
 }
 
 // Pages is the status API of one server. Its methods may be called

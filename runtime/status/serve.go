@@ -85,9 +85,12 @@ func (p *Pages) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
 	if form == formHTML && e.Code == http.StatusUnauthorized {
 		v.Body = append(v.Body, p.nextStep(r)...)
 	}
-	if e.action != nil {
-		v.Title = e.action.Label
-		v.Body = []Block{*e.action, Text(sentence(e.Text))}
+	if len(e.actions) > 0 {
+		v.Title, v.Body = e.title, nil
+		for _, a := range e.actions {
+			v.Body = append(v.Body, a)
+		}
+		v.Body = append(v.Body, Text(sentence(e.Text)))
 	}
 	if err := p.render(w, r, v, form); err != nil {
 		p.cfg.Logger.Error("status error page", slog.Any("err", err))

@@ -1,0 +1,158 @@
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+const connectionsPath = "/internal/service-info/grpc-connections"
+
+// HandleConnections registers /internal/service-info/grpc-connections, which
+// shows what connections gives. connections may be called concurrently.
+func (p *Pages) HandleConnections(connections func() ConnectionsData) error {
+	return p.Handle(Page{
+		Path: connectionsPath, Group: "This server", Title: "Connections", Access: Operator,
+		Help: "The clients of this process: which instances they know and call, and how these do.",
+		Get:  func(*Request) (View, error) { return connections().view(time.Now()), nil },
+	})
+}
+
+func (d ConnectionsData) view(now time.Time) View {
+	whole := ConnectionsData{Outbound: []Outbound{}}
+	seen := map[string]int{}
+	sec := Section{ID: "outbound", Title: "Outbound"}
+	for _, o := range d.Outbound {
+		o = o.whole()
+		whole.Outbound = append(whole.Outbound, o)
+		seen[o.Service]++
+		id := o.Service
+		if n := seen[o.Service]; n > 1 {
+			id += "-" + strconv.Itoa(n)
+		}
+		sec.Body = append(sec.Body, o.section(id, now))
+	}
+	if len(d.Outbound) == 0 {
+		sec.Body = []Block{Text("This process has no open client: it makes one by a Dial function.")}
+	}
+	return View{Data: whole, Body: []Block{sec}}
+}
+
+// whole is the client with what its JSON promises: a list, and times in UTC.
+func (o Outbound) whole() Outbound {
+	o.LastAnswer, o.ListedAt = o.LastAnswer.UTC(), o.ListedAt.UTC()
+	o.Instances = append([]OutboundInstance{}, o.Instances...)
+	for n, i := range o.Instances {
+		o.Instances[n].EjectedUntil, o.Instances[n].Since = i.EjectedUntil.UTC(), i.Since.UTC()
+	}
+	return o
+}
+
+func (o Outbound) section(id string, now time.Time) Section {
+	sec := Section{ID: id, Title: o.Service, Mono: true, Badges: []Cell{connectivity(o.State)}}
+	sec.Body = []Block{o.pairs(now), o.table(now)}
+	if faults := o.faults(); len(faults.Rows) > 0 {
+		sec.Body = append(sec.Body, faults)
+	}
+	return sec
+}
+
+func (o Outbound) pairs(now time.Time) KV {
+	kv := KV{{"Found by", Name(o.Source)}}
+	if !o.ByTarget {
+		kv = append(kv, Pair{"Listed", Str(o.listed())}, Pair{"Last answer", Str(ago(o.LastAnswer, now))})
+	}
+	if o.Error != "" {
+		kv = append(kv, Pair{"Fault", Cell{Text: o.Error, Tone: Bad}})
+	}
+	return kv
+}
+
+func (o Outbound) listed() string {
+	switch {
+	case o.ListedAt.IsZero():
+		return "not known yet"
+	case o.Listed == 0:
+		return "none"
+	}
+	return fmt.Sprintf("%d, connections to %d", o.Listed, len(o.Instances))
+}
+
+func (o Outbound) table(now time.Time) Table {
+	t := Table{
+		Columns: []string{"Instance", "Address", "State", "Health", "In flight", "Calls", "Failures", "Latency", "Class", "Version"},
+		Empty:   "There is no connection: a client connects with its first call.",
+	}
+	for _, i := range o.Instances {
+		t.Rows = append(t.Rows, []Cell{
+			Name(cmp.Or(i.ID, none)), Name(i.Addr), i.state(now), i.health(), Str(strconv.Itoa(i.InFlight)),
+			Str(strconv.FormatUint(i.Calls, 10)), Str(strconv.FormatUint(i.Failures, 10)), Str(i.latency()),
+			Str(cmp.Or(i.Class, none)), Str(cmp.Or(i.Version, none)),
+		})
+	}
+	return t
+}
+
+// faults are the last errors of instances: too long for the table of these.
+func (o Outbound) faults() Table {
+	t := Table{Caption: "Last errors", Columns: []string{"Instance", "Error"}, Wide: 2}
+	for _, i := range o.Instances {
+		if i.LastError != "" {
+			t.Rows = append(t.Rows, []Cell{Name(cmp.Or(i.ID, i.Addr)), Str(i.LastError)})
+		}
+	}
+	return t
+}
+
+// none stands in cells of a table for what is not known.
+const none = "–"
+
+func (i OutboundInstance) health() Cell {
+	if i.Health == "" { // a target says nothing about it
+		return Str(none)
+	}
+	return stateCell(i.Health)
+}
+
+// state is the state, or what is left of an ejection.
+func (i OutboundInstance) state(now time.Time) Cell {
+	switch left := i.EjectedUntil.Sub(now); {
+	case i.EjectedUntil.IsZero() || i.State != "READY":
+		return connectivity(i.State)
+	case left > 0:
+		return Cell{Text: fmt.Sprintf("ejected for %v", left.Round(100*time.Millisecond)), Tone: Bad}
+	}
+	return Cell{Text: "on trial", Tone: Warn}
+}
+
+func (i OutboundInstance) latency() string {
+	if i.Latency == 0 {
+		return none
+	}
+	return short(time.Duration(i.Latency))
+}
+
+// short is a duration of two or three digits, for people.
+func short(d time.Duration) string {
+	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
+		if d >= unit {
+			return d.Round(unit / 10).String()
+		}
+	}
+	return d.String()
+}
+
+// connectivity is a state of gRPC's, or one of the balancer's.
+func connectivity(state string) Cell {
+	c := Cell{Text: state, Tone: Warn}
+	switch state {
+	case "READY":
+		c.Tone = Good
+	case "TRANSIENT_FAILURE":
+		c.Tone = Bad
+	case "IDLE", "CONNECTING":
+		c.Tone = Neutral
+	}
+	return c
+}

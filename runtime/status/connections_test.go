@@ -1,0 +1,121 @@
+package status
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+// connections are clients in every condition there is.
+func (f *fixture) connections() ConnectionsData {
+	now := time.Now()
+	return ConnectionsData{Outbound: []Outbound{
+		{
+			Service: "shop.v1.OrderService", Source: "etcd://127.0.0.1:2379/easyops", State: "READY", Listed: 6, ListedAt: now, LastAnswer: now.Add(-3 * time.Second),
+			Instances: []OutboundInstance{
+				{ID: "8dksl2mfjw7cqzp4", Addr: "10.0.0.7:4100", Version: "v1.4.0", Class: "plain", Health: "READY", State: "READY", InFlight: 3, Calls: 120934, Failures: 12, Latency: Seconds(1834 * time.Microsecond), Since: now},
+				{ID: "k2mfjw7cqzp48dks", Addr: "10.0.0.8:4100", Version: "v1.4.0", Class: "plain", Health: "READY", State: "READY", Ejections: 3, Calls: 812, Failures: 75, Latency: Seconds(2 * time.Second), EjectedUntil: now.Add(4 * time.Second), LastError: "DeadlineExceeded: context deadline exceeded"},
+				{ID: "zp48dksk2mfjw7cq", Addr: "10.0.0.9:4100", Version: "v1.5.0-rc1", Class: "owner alice", Owner: "alice", Tags: map[string]string{"zone": "a"}, Health: "NOT_READY", State: "TRANSIENT_FAILURE", LastError: "connection error: desc = \"transport: Error while dialing: dial tcp 10.0.0.9:4100: connect: connection refused <script>\""},
+				{ID: "aaa", Addr: "10.0.0.10:4100", Class: "plain", Health: "STOPPING", State: "IDLE"},
+				{Addr: "10.0.0.11:4100", Class: "plain", Health: "READY", State: "READY", EjectedUntil: now.Add(-time.Second)},
+			},
+		},
+		{Service: "shop.v1.OrderService", Source: "target dns:///orders.example.org:443", ByTarget: true, State: "IDLE"},
+		{Service: "mail.v1.MailService", Source: "etcd://127.0.0.1:2379/easyops", State: "TRANSIENT_FAILURE", Error: "etcd cannot be asked: context deadline exceeded"},
+	}}
+}
+
+func TestConnectionsPage(t *testing.T) {
+	const path = "/internal/service-info/grpc-connections"
+	f := newFixture(t)
+	text := f.asOperator("GET", path)
+	text.want(t, 200, "== Outbound ==", "shop.v1.OrderService [READY]", "6, connections to 5", "3s ago", "120934", "1.8ms",
+		"ejected for ", "on trial", "owner alice", "connection refused", "target dns:///orders.example.org:443", "never", "not known yet", "etcd cannot be asked", "There is no connection")
+	if n := strings.Count(text.body, "Last answer"); n != 2 {
+		t.Errorf("%d times of answers, want one for each client that asks a registry", n)
+	}
+	html := f.asOperator("GET", path, "Accept", "text/html")
+	html.want(t, 200, `id="shop.v1.OrderService"`, `id="shop.v1.OrderService-2"`, `<span class="badge bad"><bdi>ejected for`)
+	if strings.Contains(html.body, "<script>") {
+		t.Error("an error is markup")
+	}
+
+	var d struct {
+		Version  int
+		Outbound []map[string]any
+	}
+	if err := json.Unmarshal([]byte(f.asOperator("GET", path, "Accept", "application/json").body), &d); err != nil {
+		t.Fatal(err)
+	}
+	if d.Version != 1 || len(d.Outbound) != 3 {
+		t.Fatalf("%+v", d)
+	}
+	instances := d.Outbound[0]["instances"].([]any)
+	first, second := instances[0].(map[string]any), instances[1].(map[string]any)
+	if first["latency_seconds"] != 0.001834 || first["in_flight"] != 3.0 || first["ejected_until"] != nil || first["last_error"] != nil {
+		t.Errorf("first: %v", first)
+	}
+	if until, _ := second["ejected_until"].(string); !strings.HasSuffix(until, "Z") {
+		t.Errorf("times are not in UTC: %v", second)
+	}
+	if l, ok := d.Outbound[1]["instances"].([]any); !ok || len(l) != 0 || d.Outbound[1]["by_target"] != true || d.Outbound[1]["last_answer"] != nil {
+		t.Errorf("by target: %v", d.Outbound[1])
+	}
+}
+
+// A process without clients has an empty list, and not none.
+func TestNoConnections(t *testing.T) {
+	v := ConnectionsData{}.view(time.Now())
+	b, err := json.Marshal(v.Data)
+	if err != nil || string(b) != `{"outbound":[]}` {
+		t.Errorf("%s, %v", b, err)
+	}
+}
+
+func TestShortDurations(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		2345678 * time.Microsecond: "2.3s", 1834567: "1.8ms", 1500: "1.5µs", 999: "999ns", 90 * time.Second: "1m30s",
+	} {
+		if got := short(d); got != want {
+			t.Errorf("%d ns: %s, want %s", d, got, want)
+		}
+	}
+}
+
+func TestSecondsThereAndBack(t *testing.T) {
+	for _, want := range []Seconds{0, 1, 1834567, Seconds(90 * time.Second), Seconds(365 * 24 * time.Hour)} {
+		var got Seconds
+		b, err := json.Marshal(want)
+		if err == nil {
+			err = json.Unmarshal(b, &got)
+		}
+		if err != nil || got != want {
+			t.Errorf("%d: %s, %d, %v", want, b, got, err)
+		}
+	}
+	var s Seconds
+	if err := json.Unmarshal([]byte(`"1s"`), &s); err == nil {
+		t.Error("a string is a number of seconds")
+	}
+}
+
+func (f *fixture) dependencies() []Dependency {
+	return []Dependency{
+		{Service: "mail.v1.MailService", Linked: true},
+		{Service: "shop.v1.OrderService", Linked: true, Clients: 2, State: "READY"},
+		{Service: "unlinked.Service", Clients: 1, State: "TRANSIENT_FAILURE"},
+	}
+}
+
+func TestDependenciesPage(t *testing.T) {
+	const path = "/internal/service-info/dependencies"
+	f := newFixture(t)
+	f.asOperator("GET", path).want(t, 200, "mail.v1.MailService   linked in, not dialled", "dialled, 2 times", "TRANSIENT_FAILURE")
+	f.asOperator("GET", path, "Accept", "text/html").want(t, 200, `href="/internal/service-info/grpc-connections#shop.v1.OrderService"`)
+	f.asOperator("GET", path, "Accept", "application/json").want(t, 200, `"clients": 2`, `"linked": false`)
+	b, err := json.Marshal(dependenciesView(nil).Data)
+	if err != nil || string(b) != `{"dependencies":[]}` {
+		t.Errorf("none: %s, %v", b, err)
+	}
+}
