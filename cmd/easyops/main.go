@@ -71,8 +71,13 @@ func rootCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		accessCommand(),
 		group("ca", "A small certificate authority for services.", caHelp, caNewCommand(), caIssueCommand()),
 		group("keys", "Keys that sign tokens.", keysHelp, keysNewCommand(), keysRotateCommand(), keysRetireCommand()),
+		drainCommand(),
+		lsCommand(),
 		protoCommand(),
+		statusCommand(),
+		targetCommand(),
 		tokenCommand(),
+		undrainCommand(),
 		versionCommand(),
 	)
 	root.SetIn(stdin)

@@ -1,0 +1,272 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/status"
+)
+
+// maxAnswer is the most that is read of an answer, in bytes.
+const maxAnswer = 4 << 20
+
+// The variables that services take their files from.
+const (
+	certVariable = "EASYOPS_TLS_CERT"
+	keyVariable  = "EASYOPS_TLS_KEY"
+	caVariable   = "EASYOPS_TLS_CA"
+)
+
+// statusClient asks the status API of servers, with the identity that flags
+// name. After open its methods may be called concurrently.
+type statusClient struct {
+	tokenFile     string
+	cert, key, ca string
+	service       string // that servers must prove to serve; "" for what the registry says
+	plaintext     bool   // also off this machine
+
+	token string
+	certs *auth.Certificates // nil: without TLS
+}
+
+const identityHelp = `
+Servers answer operators, whom their -easyops.operators names. Say who you are by
+--token-file, or by --cert and --key, with --ca for the authorities that verify
+the server; these three may stand in ` + certVariable + `, ` + keyVariable + ` and
+` + caVariable + ` as well. A server without authenticators needs none: it
+answers its own user on the same machine.
+
+With any of the three the connection is TLS, and the server's certificate must
+name the service that the registry lists it for (or --service), as clients of
+the service demand it; a server that is named by its address must have a
+certificate for its host. Without TLS only servers on this machine are asked,
+unless --insecure-plaintext, and no token goes further than that.`
+
+func (s *statusClient) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&s.tokenFile, "token-file", "", "`file` with the token that says who asks")
+	f.StringVar(&s.cert, "cert", "", "`file` of the certificate that says who asks, PEM")
+	f.StringVar(&s.key, "key", "", "`file` of its private key")
+	f.StringVar(&s.ca, "ca", "", "`file` of the authorities that verify servers, or system")
+	f.StringVar(&s.service, "service", "", "`name` of the service that the certificate must name, in place of what the registry says")
+	f.BoolVar(&s.plaintext, "insecure-plaintext", false, "ask servers on other machines without TLS, and without a token")
+	for _, name := range []string{"token-file", "cert", "key", "ca"} {
+		_ = c.MarkFlagFilename(name)
+	}
+}
+
+// open reads the files.
+func (s *statusClient) open(warn io.Writer) error {
+	log := newWarnings(warn)
+	if s.service != "" {
+		if err := checkService(s.service); err != nil {
+			return err
+		}
+	}
+	if s.tokenFile != "" {
+		file, err := auth.TokenFile(s.tokenFile, log)
+		if err != nil {
+			return fmt.Errorf("--token-file: %w", err)
+		}
+		if s.token, err = file.Token(context.Background()); err != nil {
+			return fmt.Errorf("--token-file: %w", err)
+		}
+	}
+	files := auth.CertFiles{CA: cmp.Or(s.ca, os.Getenv(caVariable)), Cert: s.cert, Key: s.key}
+	if files.Cert == "" && files.Key == "" {
+		files.Cert, files.Key = os.Getenv(certVariable), os.Getenv(keyVariable)
+	}
+	if files == (auth.CertFiles{}) {
+		return nil
+	}
+	certs, err := auth.LoadCertificates(files, log)
+	if err != nil {
+		return fmt.Errorf("--cert, --key, --ca: %w", err)
+	}
+	s.certs = certs
+	return nil
+}
+
+// conn is a way to one server; close it.
+type conn struct {
+	*statusClient
+	to     *server
+	client *http.Client
+}
+
+// connect makes one. Nothing is sent yet.
+func (s *statusClient) connect(to *server) *conn {
+	transport := &http.Transport{
+		// Neither a proxy, which would be told who asks, nor HTTP/2.
+		DialContext:            (&net.Dialer{ControlContext: s.checkWay}).DialContext,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	if s.certs != nil {
+		transport.TLSClientConfig = s.tlsConfig(to)
+	}
+	return &conn{s, to, &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+func (c *conn) close() { c.client.CloseIdleConnections() }
+
+// tlsConfig wants of a server what its own clients want.
+func (s *statusClient) tlsConfig(to *server) *tls.Config {
+	if s.service == "" && to.host != "" {
+		return s.certs.Client(auth.ServesHost(to.host), tls.VersionTLS12)
+	}
+	services := to.services
+	if s.service != "" {
+		services = []string{s.service}
+	}
+	return s.certs.Client(func(leaf *x509.Certificate) (err error) {
+		err = errors.New("it is not known which service the server serves")
+		for _, name := range services {
+			if err = s.certs.ServesAs(name, "")(leaf); err == nil {
+				return nil
+			}
+		}
+		return err
+	}, tls.VersionTLS13)
+}
+
+// plaintextError is the refusal to send something unencrypted.
+type plaintextError string
+
+func (e plaintextError) Error() string { return string(e) }
+
+// checkWay runs before a connection is made, with the address that a name stands
+// for: without TLS nothing is sent to other machines unasked, and no token at all.
+func (s *statusClient) checkWay(_ context.Context, _, addr string, _ syscall.RawConn) error {
+	host, _, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); s.certs != nil || err == nil && ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	if s.token != "" {
+		return plaintextError("the token would go to another machine unencrypted: --ca names the authorities that verify the server by TLS")
+	}
+	if !s.plaintext {
+		return plaintextError("it is on another machine, and the connection would not be encrypted: --ca names the authorities that verify it by TLS, --insecure-plaintext does without")
+	}
+	return nil
+}
+
+// ask sends a request and reads the answer, which is JSON, into data. Answers
+// with one of the codes that are not errors are answers as well.
+func (c *conn) ask(ctx context.Context, method, path string, data any, fine ...int) error {
+	if c.to.addr == "" {
+		return errors.New("it has no status API")
+	}
+	scheme := "http"
+	if c.certs != nil {
+		scheme = "https"
+	}
+	target := url.URL{Scheme: scheme, Host: c.to.addr}
+	request, err := http.NewRequestWithContext(ctx, method, target.String()+path, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Accept", "application/json")
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	answer, err := c.client.Do(request)
+	if err != nil {
+		return c.explain(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	if err != nil {
+		return c.explain(err)
+	}
+	for _, code := range append(fine, http.StatusOK) {
+		if answer.StatusCode == code && json.Unmarshal(body, data) == nil {
+			return nil
+		}
+	}
+	return c.refusal(answer, body)
+}
+
+// refusedError is an answer with an HTTP status that is none of success.
+type refusedError struct {
+	code int
+	text string
+}
+
+func (e refusedError) Error() string { return e.text }
+
+// refusal says why a server does not do what it is asked, and what helps.
+func (c *conn) refusal(answer *http.Response, body []byte) error {
+	const most = 300
+	var said status.ErrorData
+	text := answer.Status
+	if json.Unmarshal(body, &said) == nil && said.Error != "" {
+		text = said.Error
+	} else if c.certs == nil && strings.Contains(strings.ToLower(string(body)), "https") {
+		text = "it wants TLS: --ca names the authorities that verify it"
+	}
+	text = printable(cut(text, most))
+	switch answer.StatusCode {
+	case http.StatusUnauthorized:
+		text = "it does not know who asks: --token-file names the token of an operator, --cert and --key a certificate: " + text
+	case http.StatusForbidden:
+		text = "it does not take this from " + c.whom() + ": " + text
+	case http.StatusNotFound:
+		text = "it has no such page, perhaps because it is older: " + text
+	}
+	return refusedError{answer.StatusCode, text}
+}
+
+// whom names what was shown to servers.
+func (c *conn) whom() string {
+	switch {
+	case c.token != "":
+		return "whom --token-file is of"
+	case c.certs != nil && c.certs.Leaf() != nil:
+		return "whom --cert is of"
+	}
+	return "nobody: --token-file names the token of an operator, --cert and --key a certificate"
+}
+
+// explain makes sense of an error of net/http for those who wrote flags.
+func (c *conn) explain(err error) error {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err // the URL is no news
+	}
+	if refused, ok := errors.AsType[plaintextError](err); ok {
+		return refused
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return errors.New("it does not speak TLS: leave out --ca, --cert and --key, and their variables")
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("no answer in time")
+	}
+	if wrong, ok := errors.AsType[x509.HostnameError](err); ok {
+		return fmt.Errorf("%w: --service names the service that the certificate is for", wrong)
+	}
+	return err
+}
+
+// within bounds a question to a server.
+func (l *lookup) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, time.Duration(l.timeout))
+}
