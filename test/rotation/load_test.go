@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
@@ -187,7 +188,8 @@ func collect(ctx context.Context, client echov1.EchoServiceClient) error {
 // anew connects, calls and goes away.
 func anew(ctx context.Context, opts []easyops.DialOption) error {
 	pairs.RLock()
-	client, conn, err := echov1.DialEchoService(opts...)
+	own := easyops.DialGRPC(grpc.WithUserAgent("anew")) // with it nothing is shared
+	client, conn, err := echov1.DialEchoService(append(slices.Clip(opts), own)...)
 	pairs.RUnlock()
 	if err != nil {
 		return err
