@@ -47,7 +47,7 @@ func startLoad(t *testing.T, groups ...[]easyops.DialOption) *load {
 	l := &load{stop: make(chan struct{}), answered: map[string]int{}, errors: map[string]int{}}
 	var conns []*easyops.Conn
 	for i := range clients {
-		opts := groups[i%len(groups)]
+		opts := alone(groups[i%len(groups)])
 		client, conn, err := echov1.DialEchoService(opts...)
 		if err != nil {
 			t.Fatal(err)
@@ -185,11 +185,15 @@ func collect(ctx context.Context, client echov1.EchoServiceClient) error {
 	return err
 }
 
+// alone returns options for clients that share their connections with nobody.
+func alone(opts []easyops.DialOption) []easyops.DialOption {
+	return append(slices.Clip(opts), easyops.DialGRPC(grpc.WithUserAgent("alone")))
+}
+
 // anew connects, calls and goes away.
 func anew(ctx context.Context, opts []easyops.DialOption) error {
 	pairs.RLock()
-	own := easyops.DialGRPC(grpc.WithUserAgent("anew")) // with it nothing is shared
-	client, conn, err := echov1.DialEchoService(append(slices.Clip(opts), own)...)
+	client, conn, err := echov1.DialEchoService(opts...)
 	pairs.RUnlock()
 	if err != nil {
 		return err

@@ -81,7 +81,7 @@ func (s *small) call(t *testing.T) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	return anew(ctx, s.options())
+	return anew(ctx, alone(s.options()))
 }
 
 // awaitCall calls until the outcome is as wanted: an error with the text, or none
