@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-easyops/easyops/runtime/registry"
 )
 
 // story plays calls to one instance beside others: "." is one that is fine, "f" a
@@ -229,6 +231,23 @@ func TestLateResults(t *testing.T) {
 	w.done(a, now, result{outcome: unknown, trial: true})
 	if !w.admit(a, now, false) {
 		t.Error("a call that was cancelled keeps others away")
+	}
+}
+
+// TestStoppingIsNotEjected: an instance that ends its streams because it stops goes
+// by itself. One that is READY and fails in the same way is ejected.
+func TestStoppingIsNotEjected(t *testing.T) {
+	for health, want := range map[registry.Health]bool{registry.Stopping: false, registry.Ready: true} {
+		a, b := &member{}, &member{}
+		a.instance.Health = health
+		w := &ward{roster: newRoster(), members: []*member{a, b}}
+		now := time.Unix(1e9, 0)
+		for range 2 * maxRun {
+			w.done(a, now, result{outcome: broken, stream: true, counts: true})
+		}
+		if got := a.out.Load(); got != want {
+			t.Errorf("%s: ejected: %v", health, got)
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package routing
 import (
 	"sync"
 	"time"
+
+	"github.com/go-easyops/easyops/runtime/registry"
 )
 
 // ward applies the rules about instances that fail to the connected ones of a
@@ -115,6 +117,7 @@ func (m *member) done(w *ward, now time.Time, r result) (bad bool, news []notice
 			news = append(news, w.backLocked(m))
 		}
 	case m.record.out(): // it began before the ejection
+	case m.instance.Health == registry.Stopping: // it ends its streams, and goes by itself
 	case r.outcome != unknown:
 		m.record.count(now, r.outcome)
 		bad = r.outcome != fine
