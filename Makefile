@@ -14,11 +14,11 @@ TESTFLAGS := -shuffle=on -timeout=$(TIMEOUT)
 RACE = $(if $(shell command -v $$($(GO) env CC)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run generate build test test-real lint format fuzz bench clean check-race
+.PHONY: help run run-cluster generate build test test-real lint format fuzz bench clean check-race
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
-		printf '  make %-10s  %s\n' "$$name" "$$what"; done
+		printf '  make %-11s  %s\n' "$$name" "$$what"; done
 
 run: generate build ## generate, build and serve the example on 127.0.0.1:4100 until Ctrl-C
 	@echo
@@ -28,6 +28,11 @@ run: generate build ## generate, build and serve the example on 127.0.0.1:4100 u
 	@echo "  (cd test && go tool grpcurl -plaintext -d '{\"message\":\"hi\"}' $(ADDR) echo.v1.EchoService/Echo)"
 	@echo
 	@.tools/foreground .bin/echo -easyops.addr=$(ADDR)
+
+run-cluster: build ## run the example on an etcd of its own, three echoes and a greeter, until Ctrl-C
+	@echo "Building an etcd. Where it is not there yet, that comes first and takes a minute."
+	cd test && $(GO) build -o ../.bin/run-cluster ./runcluster
+	@.tools/foreground .bin/run-cluster
 
 generate: ## generate Go from the .proto files with buf
 	@echo "Generating with buf. Where it is not built yet, that comes first and takes minutes."

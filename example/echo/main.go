@@ -14,6 +14,7 @@ import (
 
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 	"github.com/go-easyops/easyops/runtime/easyops"
+	_ "github.com/go-easyops/easyops/runtime/registry/etcd" // etcd:// URLs
 )
 
 func main() {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
+	_ "github.com/go-easyops/easyops/runtime/registry/etcd" // etcd:// URLs
 )
 
 var (

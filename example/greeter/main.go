@@ -13,6 +13,7 @@ import (
 	greeterv1 "github.com/go-easyops/easyops/example/gen/greeter/v1"
 	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/easyops"
+	_ "github.com/go-easyops/easyops/runtime/registry/etcd" // etcd:// URLs
 )
 
 func main() {

@@ -9,11 +9,15 @@ import (
 	"testing"
 )
 
-// EchoServer and EchoClient are the programs of the example.
+// EchoServer, EchoClient and Greeter are the programs of the example, Easyops is
+// the command line.
 const (
 	EchoServer = "github.com/go-easyops/easyops/example/echo"
 	EchoClient = "github.com/go-easyops/easyops/example/echoclient"
+	Greeter    = "github.com/go-easyops/easyops/example/greeter"
+	Easyops    = "github.com/go-easyops/easyops/cmd/easyops"
 	Grpcurl    = "github.com/fullstorydev/grpcurl/cmd/grpcurl"
+	Etcdctl    = "go.etcd.io/etcd/etcdctl/v3"
 )
 
 var (
@@ -25,12 +29,18 @@ var (
 // Main runs the tests of a package and removes what [Build] built for them.
 func Main(m *testing.M) {
 	code := m.Run()
-	if buildDir != "" {
-		if err := os.RemoveAll(buildDir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-		}
-	}
+	Remove()
 	os.Exit(code)
+}
+
+// Remove removes what [Build] built, for a package that has a main of its own.
+func Remove() {
+	if buildDir == "" {
+		return
+	}
+	if err := os.RemoveAll(buildDir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
 }
 
 // Build builds a program, once in a test binary, and returns the path of the

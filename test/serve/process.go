@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,11 +49,26 @@ func StartAt(t testing.TB, addr string, flags ...string) *Server {
 	return s
 }
 
+// StartProgram is Start for another server than the example's: its package.
+func StartProgram(t testing.TB, pkg string, flags ...string) *Server {
+	t.Helper()
+	s := launch(t, pkg, FreeAddr(t), flags...)
+	if err := s.awaitReady(); err != nil {
+		t.Fatalf("%v\n%s", err, s.Log())
+	}
+	return s
+}
+
 // Launch starts the example's server on addr and does not wait for it.
 func Launch(t testing.TB, addr string, flags ...string) *Server {
 	t.Helper()
+	return launch(t, EchoServer, addr, flags...)
+}
+
+func launch(t testing.TB, pkg, addr string, flags ...string) *Server {
+	t.Helper()
 	s := &Server{Addr: addr, exited: make(chan struct{})}
-	s.cmd = exec.Command(Build(t, EchoServer), append([]string{"-easyops.addr=" + addr}, flags...)...)
+	s.cmd = exec.Command(Build(t, pkg), append([]string{"-easyops.addr=" + addr}, flags...)...)
 	s.cmd.Env = Environment()
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if err := s.cmd.Start(); err != nil {
@@ -78,15 +95,20 @@ func Environment() (env []string) {
 	return env
 }
 
-// FreeAddr returns an address of loopback that nobody listens on.
+// FreeAddr returns an address of loopback that nobody listens on. Its port is
+// none of those that the kernel gives away, which might be taken while a server
+// is restarted.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(12_000+rand.IntN(20_000)))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // awaitReady asks the readiness probe until it agrees.

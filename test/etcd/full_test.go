@@ -1,0 +1,11 @@
+//go:build real
+
+package etcd
+
+import "time"
+
+// outage is how long etcd is away: longer than a lease.
+const outage = 60 * time.Second
+
+// instances and changes are how many TestScale has.
+const instances, changes = 10_000, 1_000

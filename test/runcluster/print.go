@@ -1,0 +1,56 @@
+package main
+
+import (
+	"io"
+	"text/template"
+)
+
+// whatToTry is printed when everything runs. A test runs each of its commands,
+// which are the lines that are indented by two spaces.
+var whatToTry = template.Must(template.New("").Parse(`
+etcd, three echoes and a greeter, which calls them, run until Ctrl-C. From
+another shell, in this directory:
+
+  export EASYOPS_REGISTRY={{.URL}}
+
+Who is there, in whose words, and how each of them does:
+
+  {{.Bin}}/easyops ls
+  {{.Bin}}/easyops status {{.EchoService}}
+  (cd test && go tool etcdctl --endpoints={{.Etcd}} get --prefix easyops/)
+
+Call them. No program is told an address but grpcurl, which asks for one:
+
+  {{.Bin}}/echoclient
+  (cd test && go tool grpcurl -plaintext -d '{"name":"Ada"}' $(../{{.Bin}}/easyops target {{.GreeterService}}) {{.GreeterService}}/Greet)
+
+Take an echo out and put it back, and call meanwhile:
+
+  {{.Bin}}/easyops drain {{index .Echo 0}}
+  {{.Bin}}/echoclient
+  {{.Bin}}/easyops undrain {{index .Echo 0}}
+
+Kill one. Calls go elsewhere at once, its entry goes within 10 s:
+
+  kill -9 {{.Pid}}
+  {{.Bin}}/echoclient
+  {{.Bin}}/easyops ls {{.EchoService}}
+
+Pages for a browser: what the greeter is, and which echoes it calls.
+
+  http://{{index .Greeter 0}}/internal/help
+  http://{{index .Greeter 0}}/internal/service-info/grpc-connections
+
+`))
+
+// printWhatToTry takes the addresses of each service and the ID of the process
+// of an echo.
+func printWhatToTry(w io.Writer, bin, url, etcd string, listed map[string][]string, pid int) error {
+	terminal.Lock()
+	defer terminal.Unlock()
+	return whatToTry.Execute(w, map[string]any{
+		"Bin": bin, "URL": url, "Etcd": etcd,
+		"EchoService": echoService, "GreeterService": greeterService,
+		"Echo": listed[echoService], "Greeter": listed[greeterService], "Pid": pid,
+	})
+}
