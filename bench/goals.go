@@ -46,7 +46,7 @@ func (r *report) goals() (list []goal) {
 			goal{"plugin's peak memory against " + grpcsOwn, ratios(e.Peak, by.Peak), 1},
 		)
 	}
-	return list
+	return append(list, r.discoveryGoals()...)
 }
 
 // goals are those of unary calls that are not one by one.

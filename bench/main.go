@@ -1,7 +1,8 @@
 // Bench compares easyops with bare grpc-go and with protoc-gen-go-grpc: what a
-// call costs, how soon a server answers, what a call allocates, and what the
-// plugin needs. It compares easyops that knows who calls with easyops that does
-// not, too. It is run by make bench, in this directory.
+// call costs, how soon a server answers, what a call allocates, what the plugin
+// needs, and what many instances cost a client. It compares easyops that knows
+// who calls with easyops that does not, too. It is run by make bench, in this
+// directory.
 //
 // Whatever is compared runs in turns, in processes of its own, so that what
 // else the machine does meets all alike. The program is also its own server and
@@ -9,6 +10,7 @@
 //
 //	bench serve      serves one variant; run by bench
 //	bench load       calls servers; run by bench
+//	bench discover   finds one of many instances; run by bench
 //	bench request    writes a request for plugins; run by bench
 //	bench response   checks the answer of a plugin; run by bench
 package main
@@ -39,6 +41,7 @@ func main() {
 var subcommands = map[string]func(args []string) error{
 	"serve":    serve,
 	"load":     load,
+	"discover": discover,
 	"request":  writeRequest,
 	"response": checkResponse,
 }
@@ -62,12 +65,13 @@ type part struct {
 	measure func(s settings, r *report) error
 }
 
-const partNames = "start,allocations,plugin,calls,identity"
+const partNames = "start,allocations,plugin,discovery,calls,identity"
 
 var parts = []part{
 	{"start", measureStart},
 	{"allocations", measureAllocations},
 	{"plugin", measurePlugin},
+	{"discovery", measureDiscovery},
 	{"calls", callsOf(callGroups, func(r *report) *[]*cell { return &r.Calls })},
 	{"identity", callsOf(identityGroups, func(r *report) *[]*cell { return &r.Identity })},
 }

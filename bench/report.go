@@ -27,6 +27,8 @@ type report struct {
 	Memory   map[string]*memory   `json:",omitempty"` // by benchmark
 	Plugin   map[string]*effort   `json:",omitempty"` // by plugin
 	Goals    []goal               `json:",omitempty"`
+
+	Discovery []*crowdFigures `json:",omitempty"` // in the order of their turns
 }
 
 func newReport(s settings) *report {

@@ -23,11 +23,13 @@ type usage struct {
 	RSS int64         // bytes in memory now; where that cannot be asked, the most so far
 }
 
-// serve serves one variant on a free port of the loopback interface. It writes
-// its address, and a usage for each line that it reads. It ends with its input.
+// serve serves one variant, on a free port of the loopback interface if it is
+// not told otherwise. It writes its address, and a usage for each line that it
+// reads. It ends with its input.
 func serve(args []string) error {
 	fs := flag.NewFlagSet("serve", flag.ExitOnError)
 	name := fs.String("variant", bare, "what to serve")
+	listen := fs.String("listen", "127.0.0.1:0", "where to listen")
 	told := serving{}
 	fs.StringVar(&told.cert, "cert", "", "a file with certificate and key, for TLS")
 	fs.StringVar(&told.ca, "ca", "", "a file with the authority of callers, which are then asked for certificates")
@@ -44,7 +46,7 @@ func serve(args []string) error {
 	if told.tls, err = readCert(told.cert); err != nil {
 		return err
 	}
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	lis, err := net.Listen("tcp", *listen)
 	if err != nil {
 		return err
 	}

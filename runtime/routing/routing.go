@@ -161,7 +161,7 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 	if config.Personal {
 		c.user = config.User
 	}
-	opts = append(defaults(), opts...)
+	opts = append(defaults(config.Target == ""), opts...)
 	opts = append(opts,
 		grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
 		grpc.WithDisableServiceConfig(),
@@ -187,14 +187,16 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 	return c, nil
 }
 
-// defaults are the options that a caller may override. Servers allow pings
-// every 5 s; an instance that does not answer any more is left within 20 s.
-func defaults() []grpc.DialOption {
+// defaults are the options that a caller may override. Our servers allow pings
+// every 5 s; an instance that does not answer any more is left within 20 s. What
+// has a target may be a server that ends connections with pings and no calls, so
+// those get none.
+func defaults(listed bool) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time:                10 * time.Second,
 			Timeout:             8 * time.Second,
-			PermitWithoutStream: true,
+			PermitWithoutStream: listed,
 		}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 200 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 3 * time.Second},
