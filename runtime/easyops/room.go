@@ -40,6 +40,7 @@ func (k class) arrived() class { return k - (waiting - unary) }
 type room struct {
 	left    atomic.Int64
 	portion int64
+	full    atomic.Bool // nobody had room to spare when last asked, and no call has ended since
 }
 
 const maxPortion = 32
@@ -83,16 +84,24 @@ func (cs *calls) enter(s *shard, k class) bool {
 func (cs *calls) leave(s *shard, k class) {
 	s.n[k]--
 	s.spare[k]++
-	if r := &cs.rooms[k]; s.spare[k] > 2*r.portion {
+	r := &cs.rooms[k]
+	if s.spare[k] > 2*r.portion {
 		s.spare[k] -= r.portion
 		r.left.Add(r.portion)
+	}
+	if r.full.Load() {
+		r.full.Store(false)
 	}
 }
 
 // gather takes back what shards have to spare of a class, and tells whether there
-// is room now. It makes the bound exact.
+// is room now. It makes the bound exact, but for calls that come meanwhile. Where
+// calls are refused one after the other, only the first asks the shards.
 func (cs *calls) gather(k class) bool {
 	r := &cs.rooms[k]
+	if r.full.Swap(true) { // before the shards are asked, so that no end of a call is missed
+		return false
+	}
 	for i := range cs.shards {
 		s := &cs.shards[i]
 		s.mu.Lock()
@@ -100,5 +109,9 @@ func (cs *calls) gather(k class) bool {
 		s.spare[k] = 0
 		s.mu.Unlock()
 	}
-	return r.left.Load() > 0
+	if r.left.Load() == 0 {
+		return false
+	}
+	r.full.Store(false)
+	return true
 }
