@@ -54,16 +54,61 @@ func Open(url string, logger *slog.Logger) (Registry, error) {
 	if pkg := separate[scheme]; pkg != "" {
 		return nil, fmt.Errorf("registry %q: nothing in this program speaks %s: add this line to the imports of its main package: import _ %q", Redact(url), scheme, pkg)
 	}
-	return nil, fmt.Errorf("registry %q is unknown: use none or %s (local:DIR for a directory of your own)", Redact(url), strings.Join(known, ", "))
+	return nil, fmt.Errorf("registry %q is unknown: use %s%s", Redact(url), forms(known), meant(url))
 }
 
-// Redact returns a registry's URL without the user and the password in it, for
-// logs and messages.
+// forms says how registries are named.
+func forms(known []string) string {
+	all := []string{"none"}
+	for _, scheme := range known {
+		if scheme == "local" {
+			all = append(all, "local", "local:DIR")
+		} else if separate[scheme] == "" {
+			all = append(all, scheme+"://…")
+		}
+	}
+	for _, scheme := range slices.Sorted(maps.Keys(separate)) {
+		all = append(all, scheme+"://HOST:PORT,…")
+	}
+	return strings.Join(all[:len(all)-1], ", ") + " or " + all[len(all)-1]
+}
+
+// meant guesses what somebody means who names where an etcd is.
+func meant(url string) string {
+	scheme, rest, ok := strings.Cut(url, "://")
+	switch {
+	case ok && (scheme == "http" || scheme == "https"):
+	case !ok && ValidAddr(url) == nil:
+		rest = url
+	default:
+		return ""
+	}
+	return ": did you mean " + Redact("etcd://"+rest) + "?"
+}
+
+// Redact returns a registry's URL without what may be secret in it, for logs and
+// messages: the user, the password, the values of parameters.
 func Redact(url string) string {
-	scheme, rest, ok := strings.Cut(url, "//")
-	at := strings.LastIndex(rest, "@")
-	if !ok || at < 0 {
+	scheme, rest, _ := strings.Cut(url, ":")
+	if scheme == "local" {
 		return url
 	}
-	return scheme + "//…" + rest[at:]
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		slashes := ""
+		if strings.HasPrefix(rest, "//") {
+			slashes = "//"
+		}
+		url = scheme + ":" + slashes + "…" + rest[at:]
+	}
+	place, query, ok := strings.Cut(url, "?")
+	if !ok {
+		return url
+	}
+	names := strings.Split(query, "&")
+	for i, parameter := range names {
+		if name, _, ok := strings.Cut(parameter, "="); ok {
+			names[i] = name + "=…"
+		}
+	}
+	return place + "?" + strings.Join(names, "&")
 }

@@ -30,6 +30,8 @@ func TestOpen(t *testing.T) {
 			`"etcd://…@h:2379/p"`, `import _ "github.com/go-easyops/easyops/runtime/registry/etcd"`,
 		}},
 		{url: "", wantErr: []string{`"" is unknown`}},
+		{url: "http://127.0.0.1:2379", wantErr: []string{"etcd://HOST:PORT,…", "did you mean etcd://127.0.0.1:2379?"}},
+		{url: "127.0.0.1:2379", wantErr: []string{"did you mean etcd://127.0.0.1:2379?"}},
 	} {
 		t.Run(tt.url, func(t *testing.T) {
 			opened = ""
@@ -60,10 +62,14 @@ func TestOpenNone(t *testing.T) {
 
 func TestRedact(t *testing.T) {
 	for url, want := range map[string]string{
-		"local":                     "local",
-		"local:/a@b":                "local:/a@b",
-		"x://h:1,h2:1/p":            "x://h:1,h2:1/p",
-		"x://ann:se@cret@h:1/p?q=r": "x://…@h:1/p?q=r",
+		"local":                             "local",
+		"local:/a@b":                        "local:/a@b",
+		"x://h:1,h2:1/p":                    "x://h:1,h2:1/p",
+		"x://ann:se@cret@h:1/p?q=r":         "x://…@h:1/p?q=…",
+		"x://h1?user=root&password=hunter2": "x://h1?user=…&password=…",
+		"x:root:hunter2@h1:1":               "x:…@h1:1",
+		"x://root:se/cret@h1":               "x://…@h1",
+		"x://h1?token":                      "x://h1?token",
 	} {
 		if got := Redact(url); got != want {
 			t.Errorf("%s became %s, want %s", url, got, want)

@@ -165,6 +165,9 @@ func ValidAddr(addr string) error {
 		return fmt.Errorf("address %s: the port must be 1 to 65535", quote(addr))
 	}
 	if ip, err := netip.ParseAddr(host); err == nil {
+		if zone := ip.Zone(); zone != "" && !made(zone, 15, isNameChar) { // as long as Linux has names of interfaces
+			return fmt.Errorf("address %s: the zone after %% must be a plain name", quote(addr))
+		}
 		if ip.IsUnspecified() {
 			return fmt.Errorf("address %s: nobody can connect to the unspecified address", quote(addr))
 		}
