@@ -103,7 +103,7 @@ func (r *drainRequest) ask(ctx context.Context, s *server) (services []string, a
 	defer c.close()
 	var is status.VersionData
 	var has status.NameData
-	if err := c.ask(ctx, http.MethodGet, versionPage, &is); err != nil {
+	if err := s.hint(c.ask(ctx, http.MethodGet, versionPage, &is)); err != nil {
 		return nil, answer, err
 	}
 	if err := wrongServer(s, is.Instance); err != nil {

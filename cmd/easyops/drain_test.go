@@ -107,3 +107,56 @@ func TestDrainIsForOperators(t *testing.T) {
 		}
 	}
 }
+
+// What somebody lists by the address of a server neither leads elsewhere nor
+// keeps operators from the server.
+func TestStrangersEntriesOfAnAddress(t *testing.T) {
+	f := newFleet(t)
+	a := f.addSecure(easyops.WithOperators("user:alice"))
+	alice := tempFile(t, easyopstest.UserToken("alice"))
+	p := plant(t, listen(t, "127.0.0.1:0"))
+	one, other := entry("1", "aaa"), entry("2", "zzz") // before and after those of the server
+	one.Addr, one.StatusAddr = a.Addr, p.addr
+	other.Addr, other.StatusAddr = p.addr, a.Addr
+	f.list(one)
+	f.list(other)
+	text := mustCall(t, "status", "--token-file", alice, a.Addr)
+	if !strings.Contains(plain(text), a.ID+" "+a.Addr+" READY READY - AGE ") {
+		t.Error(text)
+	}
+	where := "local registry in " + f.url[len("local:"):]
+	expect(t, 0, a.ID+" at "+a.Addr+" is out of the "+where+" and goes on serving\nto put it back, with the same flags: easyops undrain "+a.Addr+"\n", "drain", "--token-file", alice, a.Addr)
+	expect(t, 0, a.ID+" at "+a.Addr+" is in the "+where+" again\n", "undrain", "--token-file", alice, a.Addr)
+	if p.heard.Load() != 0 {
+		t.Error("the stranger was asked")
+	}
+	// The control: it hears those who name it.
+	if code, _, _ := call("drain", "--token-file", alice, p.addr); code != 1 || p.token.Load() != 1 {
+		t.Errorf("code %d, %d tokens", code, p.token.Load())
+	}
+}
+
+// A server whose status API is at an address of its own is asked there by those
+// who name that, and others are told of it.
+func TestStatusAPIAtAnotherAddress(t *testing.T) {
+	f := newFleet(t)
+	a := f.addSecure(easyops.WithOperators("user:alice"), easyops.WithStatusAddr("127.0.0.1:0"))
+	alice := tempFile(t, easyopstest.UserToken("alice"))
+	hint := ": the registry has its status API at " + a.StatusAddr + ": if that is right, name it so\n"
+	for _, command := range []string{"status", "undrain", "drain"} { // while it is listed
+		if code, _, stderr := call(command, "--token-file", alice, a.Addr); code != 1 || !strings.HasSuffix(stderr, hint) {
+			t.Errorf("%s: code %d, %s", command, code, stderr)
+		}
+		mustCall(t, command, "--token-file", alice, a.StatusAddr)
+	}
+	// No hint where it is there, nor to another host.
+	if code, _, stderr := call("drain", a.StatusAddr); code != 1 || strings.Contains(stderr, "the registry has") {
+		t.Errorf("code %d, %s", code, stderr)
+	}
+	far := entry("far", echoService)
+	far.Addr, far.StatusAddr = unused(t), "evil.example:1"
+	f.list(far)
+	if code, _, stderr := call("drain", far.Addr); code != 1 || strings.Contains(stderr, "evil") {
+		t.Errorf("code %d, %s", code, stderr)
+	}
+}

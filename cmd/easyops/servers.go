@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -13,11 +14,12 @@ import (
 
 // server is an instance whose status API a command asks.
 type server struct {
-	id       string // "" where the registry does not list it
+	id       string // "" where it is named by its address, until it says so itself
 	addr     string // of the status API; "" where it has none
-	host     string // that its certificate must be for; "" where a service is known
+	host     string // that its certificate must be for, of one named by its address; "" of others
 	services []string
-	entry    registry.Instance // one of those that the registry has, the zero value for none
+	entry    registry.Instance   // one of those that the registry has, the zero value for none
+	claims   []registry.Instance // the entries of a server's address, where that names it
 }
 
 // name is what messages call a server.
@@ -108,6 +110,38 @@ func (l *lookup) byID(ctx context.Context, prefix string) (*server, error) {
 	return merge(list)
 }
 
+// listing is what the registry has of a server that says its ID, or does not say
+// it. Of the entries of an address it is that of this ID, or of the only one: a
+// stranger may have written the others.
+func (s *server) listing(id string) registry.Instance {
+	if s.host == "" {
+		return s.entry
+	}
+	if ids := idsOf(s.claims); id == "" && len(ids) == 1 {
+		id = ids[0]
+	}
+	if n := slices.IndexFunc(s.claims, func(i registry.Instance) bool { return i.ID == id }); n >= 0 {
+		return s.claims[n]
+	}
+	return registry.Instance{}
+}
+
+// hint adds to the error of an address without a status API where the registry
+// has it. It is not asked there: that could be anybody's entry.
+func (s *server) hint(err error) error {
+	var others []string
+	for _, i := range s.claims {
+		if at, _, _ := net.SplitHostPort(i.StatusAddr); at == s.host && i.StatusAddr != s.addr {
+			others = append(others, printable(i.StatusAddr))
+		}
+	}
+	if refused, ok := errors.AsType[refusedError](err); err == nil || len(others) == 0 || ok && refused.knowsAPI() {
+		return err
+	}
+	slices.Sort(others)
+	return fmt.Errorf("%w: the registry has its status API at %s: if that is right, name it so", err, someOf(slices.Compact(others)))
+}
+
 // merge makes one server of the entries of one ID, nil of none. What they say of
 // the status API must agree: whoever could add an entry of the same ID would
 // else be asked in its place.
@@ -129,9 +163,10 @@ func merge(list []registry.Instance) (s *server, err error) {
 	return s, nil
 }
 
-// byAddr returns the server at an address, whether it is listed or not. What the
-// registry says of it is for messages alone: the server proves that it is the
-// host.
+// byAddr returns the server at an address, whether it is listed or not. It is
+// asked there and nowhere else. What the registry says of it is for messages
+// alone, because anybody may have listed the address: the server proves that it
+// is the host.
 func (l *lookup) byAddr(ctx context.Context, addr string) (*server, error) {
 	if err := registry.ValidAddr(addr); err != nil {
 		return nil, usagef("%w", err)
@@ -142,16 +177,7 @@ func (l *lookup) byAddr(ctx context.Context, addr string) (*server, error) {
 	if err != nil {
 		return s, err
 	}
-	for _, i := range list {
-		if at := cmp.Or(i.StatusAddr, i.Addr); i.Addr != addr && at != addr || s.id != "" && s.id != i.ID {
-			continue
-		}
-		s.id, s.entry = i.ID, i
-		s.services = append(s.services, i.Service)
-		if statusHost, _, err := net.SplitHostPort(i.StatusAddr); err == nil && statusHost == host {
-			s.addr = i.StatusAddr
-		}
-	}
+	s.claims = slices.DeleteFunc(list, func(i registry.Instance) bool { return i.Addr != addr && i.StatusAddr != addr })
 	return s, nil
 }
 

@@ -95,20 +95,21 @@ type report struct {
 }
 
 func (r *statusRequest) report(ctx context.Context, s *server) report {
-	rep := report{Instance: s.id, Addr: s.addr, Listed: string(s.entry.Health)}
+	rep := report{Addr: s.addr}
 	c := r.connect(s)
 	defer c.close()
 	var health status.HealthData
-	err := c.ask(ctx, http.MethodGet, healthPage, &health, http.StatusServiceUnavailable)
+	var info status.VersionData
+	err := s.hint(c.ask(ctx, http.MethodGet, healthPage, &health, http.StatusServiceUnavailable))
 	if err == nil {
 		rep.Health = &health
-		var info status.VersionData
 		if err = c.ask(ctx, http.MethodGet, versionPage, &info); err == nil {
 			rep.Info = &info
 			err = wrongServer(s, info.Instance)
-			rep.Instance = cmp.Or(s.id, info.Instance)
 		}
 	}
+	entry := s.listing(info.Instance)
+	rep.Instance, rep.Listed = cmp.Or(s.id, info.Instance, entry.ID), string(entry.Health)
 	if err != nil {
 		rep.Error = err.Error()
 	}

@@ -53,7 +53,7 @@ the server; these three may stand in ` + certVariable + `, ` + keyVariable + ` a
 answers its own user on the same machine.
 
 With any of the three the connection is TLS, and the server's certificate must
-name the service that the registry lists it for (or --service), as clients of
+name each service that the registry lists it for (or --service), as clients of
 the service demand it; a server that is named by its address must have a
 certificate for its host. Without TLS only servers on this machine are asked,
 unless --insecure-plaintext, and no token goes further than that.`
@@ -137,14 +137,16 @@ func (s *statusClient) tlsConfig(to *server) *tls.Config {
 	if s.service != "" {
 		services = []string{s.service}
 	}
-	return s.certs.Client(func(leaf *x509.Certificate) (err error) {
-		err = errors.New("it is not known which service the server serves")
-		for _, name := range services {
-			if err = s.certs.ServesAs(name, "")(leaf); err == nil {
-				return nil
+	return s.certs.Client(func(leaf *x509.Certificate) error {
+		if len(services) == 0 {
+			return errors.New("it is not known which service the server serves")
+		}
+		for _, name := range services { // any one could be in a stranger's entry
+			if err := s.certs.ServesAs(name, "")(leaf); err != nil {
+				return err
 			}
 		}
-		return err
+		return nil
 	}, tls.VersionTLS13)
 }
 
@@ -212,6 +214,11 @@ type refusedError struct {
 }
 
 func (e refusedError) Error() string { return e.text }
+
+// knowsAPI tells whether who refuses has a status API.
+func (e refusedError) knowsAPI() bool {
+	return e.code == http.StatusUnauthorized || e.code == http.StatusForbidden
+}
 
 // refusal says why a server does not do what it is asked, and what helps.
 func (c *conn) refusal(answer *http.Response, body []byte) error {

@@ -241,3 +241,22 @@ func TestHostileServer(t *testing.T) {
 		t.Error("it was led elsewhere")
 	}
 }
+
+// Nor does whoever adds an entry of another service to the ID of an instance. The
+// second is the control.
+func TestPlantedEntryOfAnInstanceGetsNoToken(t *testing.T) {
+	f := newFleet(t)
+	ca := testAuthority(t, "--id echo --service "+echoService+" --service evil", "--id evil --service evil")
+	alice := tempFile(t, easyopstest.UserToken("alice"))
+	for n, name := range []string{"evil", "echo"} {
+		p := plant(t, listen(t, "127.0.0.1:0"), filepath.Join(ca, name, "cert.pem"), filepath.Join(ca, name, "key.pem"))
+		mine, added := entry("of"+name, echoService), entry("of"+name, "evil")
+		mine.Kinds = mine.Kinds[:1] // it has no status API, the stranger says that it has
+		added.Addr = p.addr
+		f.list(mine, added)
+		code, _, stderr := call(append([]string{"drain", "of" + name, "--token-file", alice}, filesOf(ca, "")...)...)
+		if code != 1 || p.token.Load() != int32(n) || n == 0 && !strings.Contains(stderr, "and not of "+echoService) {
+			t.Errorf("%s: code %d, %d tokens: %s", name, code, p.token.Load(), stderr)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 
@@ -70,6 +71,13 @@ func (r *targetRequest) run(ctx context.Context, out, warn io.Writer, service st
 	if len(found) == 0 {
 		return noTarget(service, list)
 	}
+	found, wrong := plainTargets(found)
+	switch {
+	case wrong != nil && len(found) == 0:
+		return wrong
+	case wrong != nil:
+		fmt.Fprintf(warn, "easyops: warning: %v\n", wrong)
+	}
 	if !r.all {
 		found = found[:1]
 	}
@@ -110,6 +118,31 @@ func (r *targetRequest) fits(i registry.Instance, tags map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// plainTargets leaves out what a shell should not be given in the place of an
+// address, and says what that was.
+func plainTargets(found []registry.Instance) (fit []registry.Instance, wrong error) {
+	var out []string
+	for _, i := range found {
+		if plainAddr(i.Addr) {
+			fit = append(fit, i)
+		} else {
+			out = append(out, printable(i.ID+" at "+cut(i.Addr, widestCell)))
+		}
+	}
+	if len(out) > 0 {
+		wrong = fmt.Errorf("the address is not printed where it is no plain host:port: %s", someOf(out))
+	}
+	return fit, wrong
+}
+
+// plainAddr tells whether an address is host:port and nothing else, whatever the
+// registry has checked. A zone of IPv6 could be any text, and is good on one
+// machine only.
+func plainAddr(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	return err == nil && net.JoinHostPort(host, port) == addr && !strings.Contains(host, "%") && registry.ValidAddr(addr) == nil
 }
 
 // noTarget says what there is instead.

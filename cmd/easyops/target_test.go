@@ -1,7 +1,14 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-easyops/easyops/runtime/registry"
 )
@@ -44,4 +51,70 @@ func TestTarget(t *testing.T) {
 	}
 	expect(t, 2, "easyops: target: --tags \"next\": write tags as key=value, with commas between them\n", "target", echoService, "--tags", "next")
 	expect(t, 2, "easyops: target: name one service, as in: easyops target echo.v1.EchoService\n", "target")
+}
+
+// given is a registry that has what strangers wrote, unchecked.
+type given []registry.Instance
+
+func (g given) Register(context.Context, []registry.Instance) (registry.Lease, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (g given) Watch(ctx context.Context, service string, changed func([]registry.Instance, error)) {
+	var of []registry.Instance
+	for _, i := range g {
+		if i.Service == service {
+			of = append(of, i)
+		}
+	}
+	changed(of, nil)
+	<-ctx.Done()
+}
+
+func (g given) Services(context.Context) ([]string, error) { return []string{echoService}, nil }
+func (g given) LastAnswer() time.Time                      { return time.Now() }
+func (g given) String() string                             { return "given" }
+func (g given) Close() error                               { return nil }
+
+var givenRegistries atomic.Int32
+
+// open returns its URL.
+func (g given) open() string {
+	scheme := fmt.Sprint("given-", givenRegistries.Add(1))
+	registry.RegisterDriver(scheme, func(string, *slog.Logger) (registry.Registry, error) { return g, nil })
+	return scheme + ":"
+}
+
+// What is printed goes into shells: nothing but host:port, whatever the registry
+// lets through.
+func TestTargetPrintsPlainAddressesOnly(t *testing.T) {
+	at := func(id, addr string) registry.Instance {
+		i := entry(id, echoService)
+		i.Addr = addr
+		return i
+	}
+	const says = "easyops: the address is not printed where it is no plain host:port: evil at "
+	for _, addr := range []string{
+		"[fe80::1%eth0]:1", "[fe80::1%\x1b[2J]:1", "[fe80::1% -plaintext evil:1 ]:1", "a b:1", "a:1\nb:1", "\x1b[2J:1", "-plaintext:1",
+		"[-x]:1", "$(id):1", "[a]:1", "a:1 ", "a", "a:", "a:http", "a:0", "", "[::]:1", "a\u202e:1",
+	} {
+		code, stdout, stderr := call("target", "--registry", given{at("evil", addr)}.open(), echoService)
+		if code != 1 || stdout != "" || !strings.HasPrefix(stderr, says) || strings.ContainsAny(stderr, "\x1b\u202e") || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%q: code %d, %q, %q", addr, code, stdout, stderr)
+		}
+	}
+	// Others are found all the same, and all plain ones are printed.
+	all := []registry.Instance{at("evil", "[fe80::1%a b]:1")}
+	want := ""
+	for n, addr := range []string{"127.0.0.1:1", "[::1]:65535", "[fd00::1]:1", "echo-1.example.com:1", "localhost:1"} {
+		all = append(all, at(fmt.Sprint("good", n), addr))
+		want += addr + "\n"
+	}
+	code, stdout, stderr := call("target", "--all", "--registry", given(all).open(), echoService)
+	if code != 0 || stdout != want || stderr != strings.Replace(says, ": ", ": warning: ", 1)+"[fe80::1%a b]:1\n" {
+		t.Errorf("code %d, %q, %q", code, stdout, stderr)
+	}
+	if code, stdout, _ := call("target", "--registry", given(all).open(), echoService); code != 0 || stdout != "127.0.0.1:1\n" {
+		t.Errorf("code %d, %q", code, stdout)
+	}
 }

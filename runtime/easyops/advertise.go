@@ -98,27 +98,32 @@ func (s *Server) listedIn() registry.Registry {
 	if len(hosts) == 0 {
 		return s.registry
 	}
-	return &outward{Registry: s.registry, hosts: hosts, log: s.log, said: map[string]string{}}
+	return &outward{
+		Registry: s.registry, hosts: hosts, log: s.log, route: routeTo,
+		said: map[string]string{}, sources: map[string]netip.Addr{},
+	}
 }
 
 // outward is a registry of several machines, which is told of addresses that
 // others can connect to: in the place of all interfaces that from which this
 // machine reaches the registry. It is looked at for each registration, because it
-// can change, and a name may not be known when the server starts.
+// can change, and a name may not be known when the server starts. Where it cannot
+// be told any more, because no name is known just now, it is taken to be as it was.
 type outward struct {
 	registry.Registry
-	hosts []string
-	log   *slog.Logger
-	mu    sync.Mutex
-	said  map[string]string // what was last logged, by listener
+	hosts   []string
+	log     *slog.Logger
+	route   func(ctx context.Context, network, host string) (netip.Addr, error) // [routeTo]
+	mu      sync.Mutex
+	said    map[string]string     // what was last logged, by listener
+	sources map[string]netip.Addr // the last ones that are known, by listener
 }
 
 // Register implements [registry.Registry].
 func (o *outward) Register(ctx context.Context, instances []registry.Instance) (registry.Lease, error) {
 	one := instances[0] // they are all of one server
-	addr, err1 := o.outside(ctx, one.Addr)
-	statusAddr, err2 := o.outside(ctx, one.StatusAddr)
-	if err := errors.Join(err1, err2); err != nil {
+	addr, statusAddr, err := o.both(ctx, one.Addr, one.StatusAddr)
+	if err != nil {
 		return nil, err
 	}
 	lease, err := o.Registry.Register(ctx, listedAt(instances, addr, statusAddr))
@@ -126,6 +131,17 @@ func (o *outward) Register(ctx context.Context, instances []registry.Instance) (
 		return nil, err
 	}
 	return outwardLease{lease, addr, statusAddr}, nil
+}
+
+// both asks for two addresses at the same time: names that are not known cost
+// time, and a registration has little.
+func (o *outward) both(ctx context.Context, a, b string) (outsideA, outsideB string, err error) {
+	var errs [2]error
+	var wg sync.WaitGroup
+	wg.Go(func() { outsideA, errs[0] = o.outside(ctx, a) })
+	outsideB, errs[1] = o.outside(ctx, b)
+	wg.Wait()
+	return outsideA, outsideB, errors.Join(errs[:]...)
 }
 
 // outwardLease is a lease of entries with other addresses.
@@ -154,7 +170,7 @@ func (o *outward) outside(ctx context.Context, addr string) (string, error) {
 	if !all && !alone {
 		return addr, nil
 	}
-	from, err := sourceOf(ctx, addr, o.hosts)
+	from, err := o.source(ctx, addr)
 	if alone {
 		if err == nil && !from.IsLoopback() && o.isNews(addr, addr) {
 			o.log.Warn("the address that is listed is of this machine alone, and the registry is not: others cannot connect to it, so listen elsewhere (-easyops.addr) or advertise another (-easyops.advertise)", "addr", addr)
@@ -183,40 +199,75 @@ func (o *outward) isNews(listener, addr string) bool {
 	return news
 }
 
-// sourceTimeout is how long it may take to learn where one host is.
+// source returns the address from which this machine reaches the registry, by the
+// protocol that a listener speaks. What was known of other machines stays while
+// their names are not.
+func (o *outward) source(ctx context.Context, listener string) (netip.Addr, error) {
+	from, err := o.sourceNow(ctx, listener)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	last, known := o.sources[listener]
+	switch {
+	case known && err != nil:
+		return last, nil
+	case !from.IsValid():
+		return from, err
+	}
+	o.sources[listener] = from
+	return from, nil
+}
+
+// sourceTimeout is how long it may take to learn where the hosts are.
 const sourceTimeout = 2 * time.Second
 
-// sourceOf returns the address from which this machine reaches the hosts, by the
-// protocol that a listener speaks. One of another machine counts before our own:
-// a registry may have a part on every machine.
-func sourceOf(ctx context.Context, listener string, hosts []string) (own netip.Addr, err error) {
+// sourceNow asks for the routes to all hosts at once. The first of them to another
+// machine counts, and before our own, because a registry may have a part on every
+// machine. With the latter, and where there is none, come the errors of others.
+func (o *outward) sourceNow(ctx context.Context, listener string) (own netip.Addr, err error) {
 	network := "udp"
 	if ip, _ := netip.ParseAddr(hostOf(listener)); ip.Is4() {
 		network = "udp4"
 	}
+	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel() // who has not answered by then is not waited for
 	var errs []error
-	for _, host := range hosts {
-		from, err := routeTo(ctx, network, host)
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case !from.IsLoopback():
-			return from, nil
+	for _, answer := range o.ask(ctx, &wg, network) {
+		switch r := <-answer; {
+		case r.err != nil:
+			errs = append(errs, r.err)
+		case !r.from.IsLoopback():
+			return r.from, nil
 		default:
-			own = from
+			own = r.from
 		}
 	}
-	if own.IsValid() {
-		return own, nil
-	}
 	return own, errors.Join(errs...)
+}
+
+// sourceAddr is the source address of the route to a host, or why there is none.
+type sourceAddr struct {
+	from netip.Addr
+	err  error
+}
+
+// ask looks for the routes to all hosts.
+func (o *outward) ask(ctx context.Context, wg *sync.WaitGroup, network string) (answers []<-chan sourceAddr) {
+	for _, host := range o.hosts {
+		answer := make(chan sourceAddr, 1)
+		answers = append(answers, answer)
+		wg.Go(func() {
+			from, err := o.route(ctx, network, host)
+			answer <- sourceAddr{from, err}
+		})
+	}
+	return answers
 }
 
 // routeTo returns the source address of the route to a host. For UDP nothing is
 // sent to connect.
 func routeTo(ctx context.Context, network, host string) (netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, sourceTimeout)
-	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, network, host)
 	if err != nil {
 		return netip.Addr{}, err
