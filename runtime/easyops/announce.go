@@ -9,16 +9,38 @@ import (
 // announce says what was decided.
 func (s *Server) announce() {
 	attrs := []any{"addr", s.Addr().String(), "service", s.serviceNames(), "mode", s.mode(), "registry", registry.Redact(s.cfg.registry), "instance", s.id}
+	if s.cfg.owner != "" {
+		attrs = append(attrs, "owner", s.cfg.owner)
+	}
+	if len(s.cfg.tags) > 0 {
+		attrs = append(attrs, "tags", tagText(s.cfg.tags))
+	}
 	_, onNetwork := s.Addr().(*net.TCPAddr)
 	if !s.cfg.noStatus && s.trust == standalone && onNetwork { // otherwise nobody can see it
 		attrs = append(attrs, "help", s.helpURL())
 	}
 	s.log.Info("serving", attrs...)
+	s.warnOfPersonal()
 	if s.trust == insecure {
 		s.log.Warn("insecure-none: every caller is let in, and nobody is operator")
 	}
 	if s.plaintext {
 		s.log.Warn("insecure-plaintext: tokens reach this server in plain text, unless something else encrypts the way")
+	}
+}
+
+// warnOfPersonal names settings of personal instances that can have no effect.
+func (s *Server) warnOfPersonal() {
+	const nobody = "but nothing says here whose a call is (-easyops.auth, EASYOPS_AUTH, WithAuth)"
+	users := s.takesTokens()
+	if s.cfg.owner != "" && !users {
+		s.log.Warn("an owner is named (-easyops.owner, EASYOPS_OWNER, WithOwner), "+nobody+": calls without a user never come to a personal instance", "owner", s.cfg.owner)
+	}
+	if s.cfg.owner != "" && s.registry == nil {
+		s.log.Warn("an owner is named (-easyops.owner, EASYOPS_OWNER, WithOwner), but no registry lists this server: nobody finds it as a personal instance", "owner", s.cfg.owner)
+	}
+	if s.cfg.personal && !users {
+		s.log.Warn("calls are to go to personal instances (-easyops.personal, EASYOPS_PERSONAL, WithPersonal), " + nobody + ": those that carry on a call have no user, and go to none")
 	}
 }
 

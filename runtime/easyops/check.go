@@ -27,6 +27,9 @@ func (s *Server) check() {
 	if !c.unlisted {
 		s.registry, err = openRegistry(c)
 		c.fault(err)
+		if s.registry != nil {
+			s.registry = &remembering{Registry: s.registry}
+		}
 	}
 	s.checkEntries()
 	s.checkStop()
@@ -97,11 +100,14 @@ func (s *Server) checkEntries() {
 	c := s.cfg
 	entry := registry.Instance{
 		ID: s.id, Service: "checked.before", Addr: "127.0.0.1:1", Kinds: []registry.Kind{registry.KindGRPC},
-		Health: registry.Ready, Tags: c.tags, Owner: c.owner,
+		Health: registry.Ready, Owner: c.owner,
 	}
 	if err := entry.Validate(); err != nil {
-		c.fault(fmt.Errorf("-easyops.tags or EASYOPS_TAGS, -easyops.owner or EASYOPS_OWNER: %w", err))
+		c.faultEach("-easyops.owner or EASYOPS_OWNER (WithOwner)", err)
+		entry.Owner = ""
 	}
+	entry.Tags = c.tags // only they can make it too long
+	c.faultEach("-easyops.tags or EASYOPS_TAGS (WithTags)", entry.Validate())
 	if c.advertise == "" {
 		return
 	}

@@ -7,8 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,14 +141,11 @@ func (c *config) fault(err error) {
 
 // faultEach keeps what is wrong with a setting, a line for each fault.
 func (c *config) faultEach(setting string, err error) {
-	each := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		each = joined.Unwrap()
+	if err == nil {
+		return
 	}
-	for _, e := range each {
-		if e != nil {
-			c.fault(fmt.Errorf("%s: %s", setting, strings.ReplaceAll(e.Error(), "\n", "; ")))
-		}
+	for _, e := range faults(err) {
+		c.fault(fmt.Errorf("%s: %s", setting, strings.ReplaceAll(e.Error(), "\n", "; ")))
 	}
 }
 
@@ -175,14 +174,37 @@ func (c *config) notNegative(option string, d time.Duration) time.Duration {
 	return d
 }
 
+// tagsOf makes tags of pairs of keys and values.
+func tagsOf(pairs ...string) (map[string]string, error) {
+	tags := make(map[string]string, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		k, v := pairs[i], pairs[i+1]
+		if _, twice := tags[k]; twice {
+			return nil, fmt.Errorf("the tag %q is given twice: an instance has one value of it", k)
+		}
+		tags[k] = v
+	}
+	return tags, nil
+}
+
+// tagText is tags as the setting has them.
+func tagText(tags map[string]string) string {
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		all = append(all, k+"="+tags[k])
+	}
+	return strings.Join(all, ",")
+}
+
 // zone is where the process runs, as far as it was told.
 func (c *config) zone() string { return c.tags["zone"] }
 
-// openRegistry opens the registry that is named.
+// openRegistry opens the registry that is named. Its error has a line for each
+// fault.
 func openRegistry(c *config) (registry.Registry, error) {
 	r, err := registry.Open(c.registry, c.log())
 	if err != nil {
-		return nil, fmt.Errorf("-easyops.registry or EASYOPS_REGISTRY: %w", err)
+		return nil, errors.Join(faults(fmt.Errorf("-easyops.registry or EASYOPS_REGISTRY: %w", err))...)
 	}
 	return r, nil
 }

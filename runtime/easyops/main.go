@@ -2,6 +2,7 @@ package easyops
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -65,20 +66,39 @@ func (s *Server) awaitSecond(signals <-chan os.Signal, first time.Time) {
 	}
 }
 
-// faults takes joined errors apart, so that each has a line of its own.
-func faults(err error) []error {
-	if !strings.Contains(err.Error(), "\n") {
+// faults takes joined errors apart, so that each has a line of its own. What an
+// error says around joined ones is said of each.
+func faults(err error) (all []error) {
+	text := err.Error()
+	if !strings.Contains(text, "\n") {
 		return []error{err}
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var all []error
-		for _, e := range joined.Unwrap() {
+	if joined := joinedIn(err); joined != nil {
+		for _, e := range joined {
 			all = append(all, faults(e)...)
 		}
 		return all
 	}
-	if inner := errors.Unwrap(err); inner != nil {
-		return faults(inner)
+	inner := errors.Unwrap(err)
+	if inner == nil || inner.Error() == "" {
+		return []error{err}
 	}
-	return []error{err}
+	before, after, ok := strings.Cut(text, inner.Error())
+	if !ok {
+		return []error{err}
+	}
+	for _, e := range faults(inner) {
+		all = append(all, fmt.Errorf("%s%w%s", before, e, after))
+	}
+	return all
+}
+
+// joinedIn returns the errors that [errors.Join] has made one of, nil where that
+// is not what has made it: the text of others has more than their errors'.
+func joinedIn(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok || errors.Join(joined.Unwrap()...).Error() != err.Error() {
+		return nil
+	}
+	return joined.Unwrap()
 }

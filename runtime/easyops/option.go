@@ -118,10 +118,12 @@ func WithTags(pairs ...string) ServerOption {
 			c.fault(fmt.Errorf("WithTags: %d arguments: pass pairs of keys and values, such as WithTags(\"zone\", \"a\")", len(pairs)))
 			return
 		}
-		c.tags = make(map[string]string, len(pairs)/2)
-		for i := 0; i < len(pairs); i += 2 {
-			c.tags[pairs[i]] = pairs[i+1]
+		tags, err := tagsOf(pairs...)
+		if err != nil {
+			c.fault(fmt.Errorf("WithTags: %w", err))
+			return
 		}
+		c.tags = tags
 	})
 }
 

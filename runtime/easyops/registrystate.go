@@ -1,7 +1,9 @@
 package easyops
 
 import (
+	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/registry"
@@ -21,8 +23,43 @@ func (s *Server) registryLocked() status.Registry {
 	}
 	return status.Registry{
 		Where: s.registry.String(), State: string(s.publisher.State()), TakenOut: s.takenOut,
-		LastAnswer: s.registry.LastAnswer(), Err: s.publisher.LastError(),
+		LastAnswer: s.registry.LastAnswer(), Err: s.publisher.LastError(), ListedAs: s.entryLocked(),
 	}
+}
+
+// remembering is a registry that knows as what this server was listed there last:
+// by which address is found on the way to it (see outward).
+type remembering struct {
+	registry.Registry
+	last atomic.Pointer[registry.Instance]
+}
+
+// Register implements [registry.Registry].
+func (r *remembering) Register(ctx context.Context, instances []registry.Instance) (registry.Lease, error) {
+	lease, err := r.Registry.Register(ctx, instances)
+	if err == nil {
+		r.last.Store(&instances[0]) // they are all of one server
+	}
+	return lease, err
+}
+
+// entryLocked is what is listed of the server, or is to be; nil where that is
+// nothing. The caller holds s.mu.
+func (s *Server) entryLocked() *status.EntryData {
+	if s.takenOut && s.publisher.State() == registry.Unregistered {
+		return nil
+	}
+	entry := s.instances(s.stateNow())[0]
+	if r, ok := s.registry.(*remembering); ok && r.last.Load() != nil {
+		entry = *r.last.Load()
+	}
+	e := &status.EntryData{ID: entry.ID, Addr: entry.Addr, StatusAddr: entry.StatusAddr, Owner: entry.Owner, Tags: entry.Tags}
+	for _, addr := range []*string{&e.Addr, &e.StatusAddr} {
+		if isUnspecified(*addr) { // nobody has found out yet
+			*addr = ""
+		}
+	}
+	return e
 }
 
 // unlisted says why there is no publisher.

@@ -184,16 +184,19 @@ func duration(field func(*config) *time.Duration) func(*config, string) error {
 }
 
 func (c *config) setTags(s string) error {
-	tags := map[string]string{}
+	var pairs []string
 	for pair := range strings.SplitSeq(s, ",") {
 		k, v, ok := strings.Cut(pair, "=")
 		if !ok || k == "" {
 			return errors.New("not a list of tags: write it like zone=a,rack=7")
 		}
-		tags[k] = v
+		pairs = append(pairs, k, v)
 	}
-	c.tags = tags
-	return nil
+	tags, err := tagsOf(pairs...)
+	if err == nil {
+		c.tags = tags
+	}
+	return err
 }
 
 func (c *config) setMetrics(s string) error {

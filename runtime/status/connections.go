@@ -82,7 +82,7 @@ func (o Outbound) listed() string {
 func (o Outbound) table(now time.Time) Table {
 	t := Table{
 		Columns: []string{"Instance", "Address", "State", "Health", "In flight", "Calls", "Failures", "Latency", "Class", "Version"},
-		Empty:   "There is no connection: a client connects with its first call.",
+		Empty:   o.empty(),
 	}
 	for _, i := range o.Instances {
 		t.Rows = append(t.Rows, []Cell{
@@ -92,6 +92,21 @@ func (o Outbound) table(now time.Time) Table {
 		})
 	}
 	return t
+}
+
+// empty says why the client has no instance.
+func (o Outbound) empty() string {
+	switch {
+	case o.State == "IDLE":
+		return "There is no connection: a client connects with its first call."
+	case o.ByTarget:
+		return "No instance is known: some kinds of target do not tell."
+	case o.ListedAt.IsZero():
+		return "It is not known yet which instances are listed."
+	case o.Listed == 0:
+		return "None is listed."
+	}
+	return "No listed instance is for the calls so far (those with an owner or tags take only calls for them)."
 }
 
 // faults are the last errors of instances: too long for the table of these.

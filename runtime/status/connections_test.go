@@ -1,6 +1,7 @@
 package status
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -64,6 +65,35 @@ func TestConnectionsPage(t *testing.T) {
 	}
 }
 
+// A client without an instance says why, and nothing that is not so.
+func TestClientWithoutInstances(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		name string
+		o    Outbound
+		want string
+	}{
+		{"not called yet", Outbound{State: "IDLE"}, "a client connects with its first call"},
+		{"listed, and not called", Outbound{State: "IDLE", Listed: 2, ListedAt: now}, "a client connects with its first call"},
+		{"waiting for the registry", Outbound{State: "CONNECTING"}, "not known yet"},
+		{"none", Outbound{State: "TRANSIENT_FAILURE", ListedAt: now}, "None is listed."},
+		{"others'", Outbound{State: "TRANSIENT_FAILURE", Listed: 2, ListedAt: now}, "No listed instance is for the calls so far"},
+		{"a target", Outbound{State: "READY", ByTarget: true}, "No instance is known"},
+	} {
+		if got := test.o.empty(); !strings.Contains(got, test.want) || strings.Contains(got, "first call") != (test.o.State == "IDLE") {
+			t.Errorf("%s: %s", test.name, got)
+		}
+	}
+	o := Outbound{Service: "a.B", State: "TRANSIENT_FAILURE", Listed: 2, ListedAt: now, Error: "etcd cannot be asked"}
+	var text bytes.Buffer
+	writeText(&text, ConnectionsData{Outbound: []Outbound{o}}.view(now))
+	for _, want := range []string{"2, connections to 0", "etcd cannot be asked", "No listed instance"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is missing in %s", want, &text)
+		}
+	}
+}
+
 // A process without clients has an empty list, and not none.
 func TestNoConnections(t *testing.T) {
 	v := ConnectionsData{}.view(time.Now())
@@ -114,6 +144,7 @@ func TestDependenciesPage(t *testing.T) {
 	f.asOperator("GET", path).want(t, 200, "mail.v1.MailService   linked in, not dialled", "dialled, 2 times", "TRANSIENT_FAILURE")
 	f.asOperator("GET", path, "Accept", "text/html").want(t, 200, `href="/internal/service-info/grpc-connections#shop.v1.OrderService"`)
 	f.asOperator("GET", path, "Accept", "application/json").want(t, 200, `"clients": 2`, `"linked": false`)
+	f.asOperator("GET", connectionsPath, "Accept", "text/html").want(t, 200, `<a href="`+path+`">Dependencies</a>`)
 	b, err := json.Marshal(dependenciesView(nil).Data)
 	if err != nil || string(b) != `{"dependencies":[]}` {
 		t.Errorf("none: %s, %v", b, err)

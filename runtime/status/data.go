@@ -21,8 +21,18 @@ type (
 		State      string     `json:"state"`                 // unregistered, registered or lost
 		TakenOut   bool       `json:"taken_out"`             // by an operator
 		LastAnswer *time.Time `json:"last_answer,omitempty"` // of the registry, to anything
+		ListedAs   *EntryData `json:"listed_as,omitempty"`   // or to be, once the state is registered
 		Error      string     `json:"error,omitempty"`       // why the state is not what it should be
 		Unlisted   string     `json:"unlisted,omitempty"`    // why no registry is to list the server
+	}
+	// EntryData is what a registry lists of the server, in [RegistryData]. There
+	// is one of each service, which differ in its name only.
+	EntryData struct {
+		ID         string            `json:"id"`
+		Addr       string            `json:"addr,omitempty"`        // left out until it is known
+		StatusAddr string            `json:"status_addr,omitempty"` // where it is another
+		Owner      string            `json:"owner,omitempty"`
+		Tags       map[string]string `json:"tags,omitempty"`
 	}
 	// IdentityData is how callers are authenticated, in [HelpData].
 	IdentityData struct {

@@ -2,12 +2,14 @@ package status
 
 import "strconv"
 
+const dependenciesPath = "/internal/service-info/dependencies"
+
 // HandleDependencies registers /internal/service-info/dependencies, which shows
 // what dependencies gives, in that order. dependencies may be called
 // concurrently.
 func (p *Pages) HandleDependencies(dependencies func() []Dependency) error {
 	return p.Handle(Page{
-		Path: "/internal/service-info/dependencies", Group: "This server", Title: "Dependencies", Access: Operator,
+		Path: dependenciesPath, Group: "This server", Title: "Dependencies", Access: Operator,
 		Help: "The services that this program has clients for, dialled or linked in.",
 		Get:  func(*Request) (View, error) { return dependenciesView(dependencies()), nil },
 	})

@@ -11,8 +11,9 @@ type Error struct {
 	Code int
 	Text string
 
-	actions []Action // what a browser offers instead
-	title   string   // of the page with these
+	title string  // of the page that a browser gets instead, where there is one
+	body  []Block // of it
+	now   []Block // what of it comes before the text for others
 }
 
 // Error implements error.

@@ -39,27 +39,42 @@ func (p *Pages) checkMethod(w http.ResponseWriter, r *Request, pg *Page) error {
 		u := p.ownURL(r.Request, r.URL.Path)
 		return Errorf(http.StatusMethodNotAllowed, "%s is not answered here; send a GET: %s", visible(r.Method), p.curl(r.Request, "", u))
 	}
-	e := Errorf(http.StatusMethodNotAllowed, "%s changes nothing here; send a POST: %s", visible(r.Method), p.postCommands(r.Request, pg))
-	e.actions, e.title = pg.actions(r.URL.Path), pg.Title
+	return p.askForPost(r.Request, pg)
+}
+
+// askForPost says how things stand, as far as the caller may know, and what can
+// be posted, with buttons and commands.
+func (p *Pages) askForPost(r *http.Request, pg *Page) *Error {
+	var now []Block
+	actions := pg.actions(r.URL.Path)
+	if pg.Offer != nil && p.isOperator(r) {
+		now, actions = pg.Offer(r)
+	}
+	e := Errorf(http.StatusMethodNotAllowed, "%s changes nothing here", visible(r.Method))
+	e.title, e.now, e.body = pg.Title, now, slices.Clip(now)
+	var commands []string
+	for _, a := range actions {
+		command := p.postCommand(r, a)
+		e.body = append(e.body, a, Text("The same by curl:"), Code(command))
+		if len(actions) > 1 {
+			command += " (" + strings.ToLower(a.Label) + ")"
+		}
+		commands = append(commands, command)
+	}
+	if len(commands) > 0 {
+		e.Text += "; send a POST: " + strings.Join(commands, ", or ")
+	}
 	return e
 }
 
-// postCommands are the commands that do what the page's buttons do.
-func (p *Pages) postCommands(r *http.Request, pg *Page) string {
-	actions := pg.actions(r.URL.Path)
-	all := make([]string, len(actions))
-	for i, a := range actions {
-		path, query, _ := strings.Cut(a.Path, "?")
-		u := p.ownURL(r, path)
-		if query != "" {
-			u = shellQuote(u + "?" + query)
-		}
-		all[i] = p.curl(r, "-X POST ", u)
-		if len(actions) > 1 {
-			all[i] += " (" + strings.ToLower(a.Label) + ")"
-		}
+// postCommand is the command that does what a button does.
+func (p *Pages) postCommand(r *http.Request, a Action) string {
+	path, query, _ := strings.Cut(a.Path, "?")
+	u := p.ownURL(r, path)
+	if query != "" {
+		u = shellQuote(u + "?" + query)
 	}
-	return strings.Join(all, ", or ")
+	return p.curl(r, "-X POST ", u)
 }
 
 // checkHost stops DNS rebinding: a web site that points its own name at this

@@ -11,6 +11,8 @@ import (
 // STARTING, NOT_READY and STOPPING.
 const Ready = "READY"
 
+const stopping = "STOPPING"
+
 // Health is what a server says about itself.
 type Health struct {
 	// State is STARTING, READY, NOT_READY or STOPPING.

@@ -67,6 +67,7 @@ var navPaths = []struct{ path, text string }{
 	{"/internal/service-info/api", "API"},
 	{"/internal/health", "Health"},
 	{connectionsPath, "Connections"},
+	{dependenciesPath, "Dependencies"},
 	{"/internal/service-info/metrics", "Metrics"},
 	{"/internal/service-info/version", "Version"},
 	{"/internal/debug/info", "Debug"},

@@ -58,6 +58,9 @@ type Page struct {
 	// Actions are the buttons that a browser gets in place of the answer to
 	// a GET where there is only Post; none means one with the page's title.
 	Actions []Action
+	// Offer says for operators how things stand, which is shown above the
+	// buttons, and which of the Actions can be taken now. Nil means all.
+	Offer func(*http.Request) (now []Block, actions []Action)
 	// Raw answers GET and HEAD in place of Get for what is not a view, such
 	// as profiles. It may return an error only before it has written.
 	Raw func(http.ResponseWriter, *Request) error

@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,6 +22,9 @@ type Registry struct {
 	TakenOut bool
 	// LastAnswer is when the registry last answered anything; zero is never.
 	LastAnswer time.Time
+	// ListedAs is what the registry lists of the server, or is to list once
+	// State is registered; nil is nothing.
+	ListedAs *EntryData
 	// Err says why State is not what it should be. Nil where all is well.
 	Err error
 	// Unlisted says why no registry is to list the server; what is above it
@@ -43,7 +49,7 @@ func (r Registry) String() string {
 }
 
 func (r Registry) data() *RegistryData {
-	d := &RegistryData{Registry: r.Where, State: r.State, TakenOut: r.TakenOut, LastAnswer: timeOrNil(r.LastAnswer), Unlisted: r.Unlisted}
+	d := &RegistryData{Registry: r.Where, State: r.State, TakenOut: r.TakenOut, LastAnswer: timeOrNil(r.LastAnswer), ListedAs: r.ListedAs, Unlisted: r.Unlisted}
 	if r.Err != nil {
 		d.Error = r.Err.Error()
 	}
@@ -63,10 +69,37 @@ func (r Registry) pairs(now time.Time) KV {
 		state.Tone = Good
 	}
 	kv := KV{{"State", state}, {"Registry", Name(r.Where)}, {"Last answer", Str(ago(r.LastAnswer, now))}}
+	if r.ListedAs != nil {
+		kv = append(kv, r.ListedAs.pairs(r.State == "registered")...)
+	}
 	if r.Err != nil {
 		kv = append(kv, Pair{"Fault", Cell{Text: r.Err.Error(), Tone: Bad}})
 	}
 	return kv
+}
+
+// pairs are the entry, which is listed, or is to be.
+func (e EntryData) pairs(listed bool) KV {
+	what := "To be listed as"
+	if listed {
+		what = "Listed as"
+	}
+	kv := KV{{what, Name(cmp.Or(e.Addr, "an address that is not known yet"))}, {"Instance", Name(e.ID)}}
+	for _, p := range (KV{{"Status pages", Name(e.StatusAddr)}, {"Owner", Name(e.Owner)}, {"Tags", Name(tagText(e.Tags))}}) {
+		if p.Value.Text != "" {
+			kv = append(kv, p)
+		}
+	}
+	return kv
+}
+
+// tagText is tags as the setting has them.
+func tagText(tags map[string]string) string {
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(tags)) {
+		all = append(all, k+"="+tags[k])
+	}
+	return strings.Join(all, ",")
 }
 
 // ago is a time that has passed, and how long ago that was.
@@ -86,7 +119,7 @@ var (
 	}
 	putBack = Action{
 		Path: "/internal/unregister?undo", Label: "Put back into the registry",
-		Help: "The registry lists this server again.",
+		Help: "Has the registry list this server again, so that clients find it.", Mild: true,
 	}
 )
 
@@ -97,7 +130,7 @@ var (
 // holds already is no error.
 func (p *Pages) HandleUnregister(set func(ctx context.Context, out bool) (before, now Registry, err error)) error {
 	return p.Handle(Page{
-		Path: takeOut.Path, Group: "Actions", Title: "Unregister", Access: Operator, Actions: []Action{takeOut, putBack},
+		Path: takeOut.Path, Group: "Actions", Title: "Unregister", Access: Operator, Actions: []Action{takeOut, putBack}, Offer: p.offerRegistry,
 		Help: "Takes the server out of the registry, with ?undo puts it back; it goes on serving.",
 		Post: func(r *Request) (View, error) {
 			out, err := takesOut(r.Request)
@@ -112,6 +145,25 @@ func (p *Pages) HandleUnregister(set func(ctx context.Context, out bool) (before
 			return unregisterView(out, now), nil
 		},
 	})
+}
+
+// offerRegistry is what the registry has of the server, and what can be done
+// about that.
+func (p *Pages) offerRegistry(r *http.Request) ([]Block, []Action) {
+	if p.cfg.Registry == nil {
+		return nil, []Action{takeOut, putBack}
+	}
+	now := p.cfg.Registry()
+	shown := []Block{now.pairs(time.Now())}
+	switch {
+	case now.Unlisted != "":
+		return append(shown, Text("There is nothing to change.")), nil
+	case p.state(r) == stopping:
+		return append(shown, Text("The server is stopping, and leaves the registry by itself.")), nil
+	case now.TakenOut:
+		return shown, []Action{putBack}
+	}
+	return shown, []Action{takeOut}
 }
 
 // takesOut reads the query. A value other than yes is refused, so that nobody

@@ -74,20 +74,70 @@ func TestUnregisterPage(t *testing.T) {
 	}
 }
 
-// A browser that opens the page gets both buttons, all else both commands.
-func TestGetOfUnregisterOffersBoth(t *testing.T) {
+// An operator who opens the page sees how things stand, and gets the one button
+// and the one command that change it.
+func TestGetOfUnregisterOffersWhatApplies(t *testing.T) {
 	f := newFixture(t)
-	const command = "curl -X POST "
-	for _, path := range []string{"/internal/unregister", "/internal/unregister?undo"} {
-		a := f.asOperator("GET", path)
-		a.want(t, 405, command+f.URL+"/internal/unregister (take", command+"'"+f.URL+"/internal/unregister?undo'")
-		a = f.asOperator("GET", path, "Accept", "text/html")
-		a.want(t, 405, `action="/internal/unregister"`, `action="/internal/unregister?undo"`, "It goes on serving")
+	const out, back = "/internal/unregister", "/internal/unregister?undo"
+	takes, puts := "curl -X POST "+f.URL+out, "curl -X POST '"+f.URL+back+"'"
+	entry := &EntryData{ID: "i-1", Addr: "10.0.0.8:4100"}
+	for _, test := range []struct {
+		r     Registry
+		state string // of health
+		says  string
+		takes bool
+		puts  bool
+	}{
+		{Registry{State: "registered", ListedAs: entry}, Ready, "registered", true, false},
+		{Registry{State: "lost"}, Ready, "lost", true, false},
+		{Registry{State: "registered", TakenOut: true}, Ready, "being taken out", false, true},
+		{Registry{State: "unregistered", TakenOut: true}, Ready, "taken out by an operator", false, true},
+		{Registry{Unlisted: "there is none"}, Ready, "there is none", false, false},
+		{Registry{State: "registered"}, stopping, "The server is stopping", false, false},
+	} {
+		f.setRegistry(test.r)
+		f.setState(test.state)
+		for _, path := range []string{out, back} {
+			text, html := f.asOperator("GET", path), f.asOperator("GET", path, "Accept", "text/html")
+			text.want(t, 405, test.says)
+			html.want(t, 405, test.says)
+			json := f.asOperator("GET", path, "Accept", "application/json")
+			json.want(t, 405, `"error": "GET changes nothing here`)
+			for _, part := range []struct {
+				in   string
+				what string
+				want bool
+			}{
+				{text.body, "GET changes nothing here; send a POST: " + takes + "\n", test.takes},
+				{text.body, "GET changes nothing here; send a POST: " + puts + "\n", test.puts},
+				{html.body, `action="` + out + `"><button>`, test.takes},
+				{html.body, `action="` + back + `"><button class="mild">`, test.puts},
+				{html.body, "<pre><code>" + takes + "</code></pre>", test.takes},
+				{html.body, "<pre><code>curl -X POST &#39;", test.puts},
+				{json.body, "send a POST", test.takes || test.puts},
+			} {
+				if strings.Contains(part.in, part.what) != part.want {
+					t.Errorf("%+v, %s: %q is there: %t, in:\n%s", test.r, path, part.what, !part.want, part.in)
+				}
+			}
+			if strings.Index(html.body, test.says) > strings.Index(html.body+"<form", "<form") {
+				t.Errorf("%+v: the state comes after the button", test.r)
+			}
+		}
 	}
-	a := f.asOperator("GET", "/internal/pleaseshutdown", "Accept", "text/html")
-	a.want(t, 405, `action="/internal/pleaseshutdown"`, command+f.URL+"/internal/pleaseshutdown")
+	f.setState(Ready)
+	f.setRegistry(Registry{State: "registered", ListedAs: entry})
+	a := f.ask("GET", out)
+	a.want(t, 405, "(take out of the registry)", "(put back into the registry)")
+	a = f.asOperator("GET", "/internal/pleaseshutdown", "Accept", "text/html")
+	a.want(t, 405, `action="/internal/pleaseshutdown"><button>`, "<pre><code>curl -X POST "+f.URL+"/internal/pleaseshutdown</code></pre>")
 	if n := strings.Count(a.body, "<form"); n != 1 {
 		t.Errorf("%d buttons to shut down", n)
+	}
+	for _, secret := range []string{"registered", entry.Addr} {
+		if a := f.ask("GET", out); strings.Contains(a.body, secret) {
+			t.Errorf("somebody who is no operator reads %q: %s", secret, a.body)
+		}
 	}
 	if s := f.registryNow(); s.TakenOut {
 		t.Error("a GET has taken the server out")
@@ -104,6 +154,9 @@ func TestRegistryOnTheHelpPage(t *testing.T) {
 	}{
 		{"registered", Registry{Where: "etcd://h", State: "registered", LastAnswer: now.Add(-90 * time.Second)}, Good, []string{"registered", "etcd://h", "1m30s ago (2026-11-22T11:58:30Z)"}},
 		{"the clock went back", Registry{State: "registered", LastAnswer: now.Add(time.Hour)}, Good, []string{"registered", "", "0s ago (2026-11-22T13:00:00Z)"}},
+		{"with tags", Registry{State: "registered", ListedAs: &EntryData{ID: "i-1", Addr: "h:1", StatusAddr: "h:2", Owner: "ann", Tags: map[string]string{"zone": "a", "rack": "7"}}}, Good,
+			[]string{"registered", "", "never", "h:1", "i-1", "h:2", "ann", "rack=7,zone=a"}},
+		{"address not known", Registry{State: "unregistered", ListedAs: &EntryData{ID: "i-1"}}, Warn, []string{"unregistered", "", "never", "an address that is not known yet", "i-1"}},
 		{"lost", Registry{State: "lost", Err: errors.New("lease <gone>")}, Warn, []string{"lost", "", "never", "lease <gone>"}},
 		{"taken out", Registry{State: "unregistered", TakenOut: true}, Warn, []string{"taken out by an operator", "", "never"}},
 		{"leaving", Registry{State: "lost", TakenOut: true}, Warn, []string{"lost, being taken out by an operator", "", "never"}},
@@ -131,5 +184,26 @@ func TestRegistryInJSON(t *testing.T) {
 	}
 	if d.Registry["state"] != "registered" || d.Registry["taken_out"] != false || d.Registry["registry"] != "etcd://127.0.0.1:2379" || d.Registry["last_answer"] == nil {
 		t.Errorf("%v", d.Registry)
+	}
+}
+
+// What the server is listed as is in JSON, and only what there is of it; the
+// page says whether that is so yet.
+func TestListedAs(t *testing.T) {
+	f := newFixture(t)
+	f.setRegistry(Registry{State: "registered", ListedAs: &EntryData{ID: "i-1", Addr: "10.0.0.8:4100", Owner: "ann <a>", Tags: map[string]string{"zone": "a"}}})
+	var d HelpData
+	if err := json.Unmarshal([]byte(f.asOperator("GET", "/internal/help?format=json").body), &d); err != nil {
+		t.Fatal(err)
+	}
+	if l := d.Registry.ListedAs; l == nil || l.ID != "i-1" || l.Addr != "10.0.0.8:4100" || l.Owner != "ann <a>" || l.Tags["zone"] != "a" {
+		t.Errorf("%+v", l)
+	}
+	f.asOperator("GET", "/internal/help").want(t, 200, "Listed as:    10.0.0.8:4100", "Owner:        ann <a>", "Tags:         zone=a")
+	f.asOperator("GET", "/internal/help?format=html").want(t, 200, "<dt>Listed as</dt>", "ann &lt;a&gt;")
+	f.setRegistry(Registry{State: "lost", ListedAs: &EntryData{ID: "i-1", Addr: "10.0.0.8:4100"}})
+	f.asOperator("GET", "/internal/help").want(t, 200, "To be listed as:  10.0.0.8:4100")
+	if a := f.asOperator("GET", "/internal/help"); strings.Contains(a.body, "Owner:") || strings.Contains(a.body, "Tags:") {
+		t.Error(a.body)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 )
 
@@ -85,12 +86,12 @@ func (p *Pages) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
 	if form == formHTML && e.Code == http.StatusUnauthorized {
 		v.Body = append(v.Body, p.nextStep(r)...)
 	}
-	if len(e.actions) > 0 {
-		v.Title, v.Body = e.title, nil
-		for _, a := range e.actions {
-			v.Body = append(v.Body, a)
-		}
-		v.Body = append(v.Body, Text(sentence(e.Text)))
+	switch {
+	case e.title == "":
+	case form == formHTML:
+		v.Title, v.Body = e.title, e.body
+	default:
+		v.Plain, v.Body = "", append(slices.Clip(e.now), Text(e.Text))
 	}
 	if err := p.render(w, r, v, form); err != nil {
 		p.cfg.Logger.Error("status error page", slog.Any("err", err))

@@ -66,6 +66,8 @@ type (
 		Label string
 		// Help says what the button does; it is shown above it.
 		Help string
+		// Mild says that it takes nothing away, and so is not red.
+		Mild bool
 	}
 )
 
