@@ -325,6 +325,9 @@ func TestRestartUnderLoad(t *testing.T) {
 				old := nodes[i%2]
 				nodes[i%2] = start(t, opts...)
 				l.publish(nodes)
+				if way.clean {
+					l.more(t, 50) // as a drain delay has it: who has read the old list has connected
+				}
 				way.stop(old)
 			}
 			cancel()
