@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -36,6 +37,10 @@ Asks an instance to take itself out of the registry, and waits until the registr
 has it no longer. It goes on serving: clients that know it leave it, calls that it
 has begun are finished, and it can be looked at. easyops undrain puts it back.
 
+Where it lists itself in another registry than --registry nothing is waited for,
+and the exit code is not 0: 1 where the server itself says that it is done, 2
+where it is not known.
+
 An instance is named by its ID or the beginning of it, as easyops ls lists it, or
 by its address, host:port.
 ` + identityHelp,
@@ -52,7 +57,8 @@ func undrainCommand() *cobra.Command {
 		Long: `
 Asks an instance that easyops drain took out of the registry to list itself again,
 and waits until the registry has it. As it is not listed, it is named by its
-address, host:port; easyops drain has printed that.
+address, host:port; easyops drain has printed that. The registry is the one that
+it lists itself in; with another the exit code is not 0, as of easyops drain.
 ` + identityHelp,
 		Example: `  easyops undrain 127.0.0.1:4100
   easyops undrain --ca ca.pem --service echo.v1.EchoService --token-file alice.token 10.0.0.7:4100`,
@@ -86,10 +92,13 @@ func (r *drainRequest) run(ctx context.Context, out, warn io.Writer, arg string)
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.name(), err)
 	}
+	if err := r.checkable(s, answer); err != nil {
+		return err
+	}
 	if err := r.wait(ctx, s, names, answer); err != nil {
 		return err
 	}
-	_, err = fmt.Fprint(out, r.outcome(s, answer))
+	_, err = fmt.Fprint(out, r.outcome(s))
 	return err
 }
 
@@ -122,6 +131,49 @@ func (r *drainRequest) ask(ctx context.Context, s *server) (services []string, a
 	return slices.Compact(services), answer, c.ask(ctx, http.MethodPost, path, &answer, http.StatusAccepted)
 }
 
+// checkable is the error where the registry that is asked here cannot tell what
+// became of the instance: the server lists itself in another one. What has listed
+// it before can tell, by whatever name the server calls it: endpoints of etcd may
+// be named in many ways.
+func (r *drainRequest) checkable(s *server, answer status.RegistryData) error {
+	if s.id != "" && s.listing(s.id).ID == s.id {
+		return nil
+	}
+	where := cmp.Or(printable(answer.Registry), "registry that it does not name")
+	if where != r.reg.String() {
+		said, code := r.said(answer)
+		return exitError{code, fmt.Errorf("%s did what it was asked, but it lists itself in the %s and --registry is the %s, so it was not checked: %s%s",
+			s.name(), where, r.reg, said, r.elsewhere(s))}
+	}
+	if !r.undo && answer.State == string(registry.Registered) {
+		// The same name on two machines is two registries, such as local.
+		return exitError{2, fmt.Errorf("%s did what it was asked, but the %s as it is here has never listed it, and it says that it is still listed: whether it is out is not known", s.name(), r.reg)}
+	}
+	return nil
+}
+
+// said is what the server itself says of its registry, and the exit code where
+// that is all there is.
+func (r *drainRequest) said(answer status.RegistryData) (text string, code int) {
+	switch settled := answer.State == string(registry.Registered) == r.undo && answer.State != string(registry.Lost); {
+	case !settled && r.undo:
+		return "whether it is listed again is not known", 2
+	case !settled:
+		return "whether it is out is not known", 2
+	case r.undo:
+		return "it says that it is listed there again", 1
+	}
+	return "it says that it is not listed there any more", 1
+}
+
+// elsewhere is how to put back what is listed in a registry whose URL is not known.
+func (r *drainRequest) elsewhere(s *server) string {
+	if r.undo {
+		return ""
+	}
+	return "; to put it back: easyops undrain --registry URL " + r.serviceFlag(s) + s.addr + ", with the URL of the registry it lists itself in"
+}
+
 // wait waits until the registry has the instance no longer, or again.
 func (r *drainRequest) wait(ctx context.Context, s *server, services []string, answer status.RegistryData) error {
 	var mu sync.Mutex
@@ -151,14 +203,17 @@ func (r *drainRequest) wait(ctx context.Context, s *server, services []string, a
 	return nil
 }
 
-func (r *drainRequest) outcome(s *server, answer status.RegistryData) string {
-	where := printable(answer.Registry)
+func (r *drainRequest) outcome(s *server) string {
 	if r.undo {
-		return fmt.Sprintf("%s is in the %s again\n", s.name(), where)
+		return fmt.Sprintf("%s is in the %s again\n", s.name(), r.reg)
 	}
-	flags := ""
-	if r.certs != nil && len(s.services) > 0 {
-		flags = "--service " + s.services[0] + " "
+	return fmt.Sprintf("%s is out of the %s and goes on serving\nto put it back, with the same flags: easyops undrain %s%s%s\n", s.name(), r.reg, r.registryFlag(), r.serviceFlag(s), s.addr)
+}
+
+// serviceFlag is what undrain needs with TLS for a server that is not listed.
+func (r *drainRequest) serviceFlag(s *server) string {
+	if r.certs == nil || len(s.services) == 0 {
+		return ""
 	}
-	return fmt.Sprintf("%s is out of the %s and goes on serving\nto put it back, with the same flags: easyops undrain %s%s\n", s.name(), where, flags, s.addr)
+	return "--service " + s.services[0] + " "
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -53,18 +52,6 @@ func TestDrainOfWhatMayBeTwo(t *testing.T) {
 	f.list(entry("abc", echoService))
 	expect(t, 2, "easyops: 3 instances begin with ab: abc, abc1, abc2\n", "drain", "ab")
 	if code, _, stderr := call("drain", "abc"); code != 1 || !strings.Contains(stderr, "abc at 127.0.0.1:1: ") { // a whole ID is one
-		t.Errorf("code %d: %s", code, stderr)
-	}
-}
-
-// A server that lists itself elsewhere is not said to be back here.
-func TestUndrainInAnotherRegistry(t *testing.T) {
-	f := newFleet(t)
-	other := &fleet{t: t, url: "local:" + filepath.Join(f.url[len("local:"):], "other")}
-	a := other.add()
-	expect(t, 0, a.ID+" at "+a.Addr+" is out of the local registry in "+other.url[len("local:"):]+" and goes on serving\nto put it back, with the same flags: easyops undrain "+a.Addr+"\n", "drain", a.Addr)
-	code, stdout, stderr := call("undrain", "--timeout", "1s", a.Addr)
-	if want := "does not list it for " + echoService + ": it lists itself in the local registry in " + other.url[len("local:"):]; code != 1 || stdout != "" || !strings.Contains(stderr, want) {
 		t.Errorf("code %d: %s", code, stderr)
 	}
 }

@@ -58,6 +58,26 @@ func (l *lookup) open(warn io.Writer) (err error) {
 	return nil
 }
 
+// registryFlag is --registry as another command needs it, "" where it finds the
+// same registry without. URLs have no passwords, but characters of shells.
+func (l *lookup) registryFlag() string {
+	if l.url == "" || l.url == cmp.Or(os.Getenv(registryVariable), defaultRegistry) {
+		return ""
+	}
+	return "--registry " + quoted(l.url) + " "
+}
+
+// quoted is a word for shells.
+func quoted(word string) string {
+	harmless := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.,:/@%+=", r)
+	}
+	if strings.IndexFunc(word, func(r rune) bool { return !harmless(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
 // close closes the registry, and prints what it has warned of, unless the command
 // ends with an error that says so.
 func (l *lookup) close(err *error) {

@@ -76,7 +76,7 @@ func (r *lsRequest) run(ctx context.Context, out, warn io.Writer) (err error) {
 	defer r.close(&err)
 	if r.watch {
 		r.warned.release()
-		return r.follow(ctx, out)
+		return r.follow(ctx, out, warn)
 	}
 	list, err := r.list(ctx)
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -248,4 +249,47 @@ func (f *fleet) list(entries ...registry.Instance) registry.Lease {
 	}
 	f.t.Cleanup(func() { _ = lease.Close(context.Background()) })
 	return lease
+}
+
+// Where there is nothing to print yet, that is said, and not on the output.
+func TestWatchOfNothing(t *testing.T) {
+	f := newFleet(t)
+	for service, says := range map[string]string{"": "no instance is listed in the ", echoService: "no instance of " + echoService + " is listed in the "} {
+		reader, writer := io.Pipe()
+		warned := watchTo(t, io.Discard, writer, service)
+		line, err := bufio.NewReader(reader).ReadString('\n')
+		if err != nil || !strings.HasPrefix(line, "easyops: "+says) || !strings.HasSuffix(line, " yet: waiting\n") {
+			t.Errorf("%q, %v", line, err)
+		}
+		_ = reader.Close()
+		warned()
+	}
+	f.list(entry("a", echoService)) // the control
+	for _, service := range []string{"", echoService} {
+		var warned bytes.Buffer
+		reader, writer := io.Pipe()
+		end := watchTo(t, writer, &warned, service)
+		if _, err := bufio.NewReader(reader).ReadString('\n'); err != nil {
+			t.Error(err)
+		}
+		_ = reader.Close()
+		if end(); warned.Len() > 0 {
+			t.Error(warned.String())
+		}
+	}
+}
+
+// watchTo runs easyops ls --watch until the function is called.
+func watchTo(t *testing.T, out, warn io.Writer, service string) (end func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	r := lsRequest{lookup: lookup{timeout: lifetime(10 * time.Second)}, service: service, watch: true}
+	go func() {
+		defer close(ended)
+		_ = r.run(ctx, out, warn)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }

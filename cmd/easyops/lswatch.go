@@ -47,6 +47,7 @@ type follower struct {
 	lookup *lookup
 	json   bool
 	stop   context.CancelFunc
+	warn   io.Writer // what is no change is said there
 
 	mu   sync.Mutex
 	out  io.Writer
@@ -55,12 +56,12 @@ type follower struct {
 }
 
 // follow prints what changes until the context ends or nobody reads.
-func (r *lsRequest) follow(ctx context.Context, out io.Writer) error {
+func (r *lsRequest) follow(ctx context.Context, out, warn io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	f := &follower{lookup: &r.lookup, json: r.json, stop: stop, out: out}
+	f := &follower{lookup: &r.lookup, json: r.json, stop: stop, out: out, warn: warn}
 	if r.service != "" {
-		(&followed{follower: f, service: r.service, before: map[string]registry.Instance{}}).run(ctx)
+		(&followed{follower: f, service: r.service, before: map[string]registry.Instance{}, alone: true}).run(ctx)
 		return f.err
 	}
 	err := f.followAll(ctx)
@@ -85,6 +86,9 @@ func (f *follower) followAll(ctx context.Context) error {
 		}
 		if err == nil {
 			f.available()
+			if first && len(names) == 0 {
+				f.noneYet("instance")
+			}
 			f.update(ctx, &wg, known, names, first)
 		} else if ctx.Err() == nil {
 			f.unavailable(err)
@@ -123,6 +127,7 @@ type followed struct {
 	service string
 	cancel  context.CancelFunc
 	begun   bool // what comes is new, as opposed to being there at first
+	alone   bool // it is all that is followed
 
 	before map[string]registry.Instance // by ID; guarded by mu of the follower
 }
@@ -148,6 +153,9 @@ func (w *followed) run(ctx context.Context) {
 func (w *followed) take(list []registry.Instance) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.alone && !w.begun && len(list) == 0 {
+		w.noneYet("instance of " + w.service)
+	}
 	gone := maps.Clone(w.before)
 	for _, i := range list {
 		before, known := w.before[i.ID]
@@ -168,6 +176,11 @@ func (w *followed) take(list []registry.Instance) {
 		w.say(instanceChange{Event: wasRemoved, Instance: &i})
 	}
 	w.begun = true
+}
+
+// noneYet says that there is nothing to print so far.
+func (f *follower) noneYet(what string) {
+	fmt.Fprintf(f.warn, "easyops: no %s is listed in the %s yet: waiting\n", what, f.lookup.reg)
 }
 
 // unavailable says so, once until the registry answers again.

@@ -238,6 +238,9 @@ func (c *conn) refusal(answer *http.Response, body []byte) error {
 		text = "it does not take this from " + c.whom() + ": " + text
 	case http.StatusNotFound:
 		text = "it has no such page, perhaps because it is older: " + text
+		if path := answer.Request.URL.Path; path == healthPage || path == versionPage { // which all have
+			text = "no easyops server answers there with a status API: " + printable(cut(answer.Status, most))
+		}
 	}
 	return refusedError{answer.StatusCode, text}
 }

@@ -260,3 +260,17 @@ func TestPlantedEntryOfAnInstanceGetsNoToken(t *testing.T) {
 		}
 	}
 }
+
+// A port where something else answers is not said to be an older server.
+func TestNoServerOfEasyops(t *testing.T) {
+	newFleet(t)
+	s := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(s.Close)
+	addr := strings.TrimPrefix(s.URL, "http://")
+	for _, command := range []string{"drain", "undrain"} {
+		expect(t, 1, "easyops: "+addr+": no easyops server answers there with a status API: 404 Not Found\n", command, addr)
+	}
+	if code, stdout, stderr := call("status", addr); code != 1 || !strings.Contains(stdout+stderr, "no easyops server answers there") {
+		t.Errorf("code %d, %s, %s", code, stdout, stderr)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,8 +29,11 @@ func targetCommand() *cobra.Command {
 		Use:   "target SERVICE",
 		Short: "Print the address of an instance, for grpcurl.",
 		Long: `
-Prints the address of an instance of the service that is READY, and nothing else.
-Of several it is the same each time, as long as it is there.
+Prints the address of an instance of the service that the registry lists as READY,
+and nothing else. Of several it is the first, in the order of their IDs, that
+accepts a connection: what was killed is listed for some seconds more. Where none
+of the first 10 does within 300 ms each, the first is printed, with a warning.
+With --all nothing is tried.
 
 It is an instance that plain calls may go to: those with an owner or tags (other
 than a zone) are left out unless --owner or --tags names theirs. The exit code is
@@ -79,7 +83,7 @@ func (r *targetRequest) run(ctx context.Context, out, warn io.Writer, service st
 		fmt.Fprintf(warn, "easyops: warning: %v\n", wrong)
 	}
 	if !r.all {
-		found = found[:1]
+		found = reachable(ctx, found, warn)
 	}
 	for _, i := range found {
 		if _, err := fmt.Fprintln(out, i.Addr); err != nil {
@@ -118,6 +122,29 @@ func (r *targetRequest) fits(i registry.Instance, tags map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// probeTime is how long an instance may take to accept a connection, and probes
+// how many instances are tried.
+const (
+	probeTime = 300 * time.Millisecond
+	probes    = 10
+)
+
+// reachable returns the first instance that accepts a connection: the registry
+// lists for a while what was killed. Nothing is sent. Where none does it may be
+// that only this machine does not reach them, and the first is as good as any.
+func reachable(ctx context.Context, found []registry.Instance, warn io.Writer) []registry.Instance {
+	dialer := net.Dialer{Timeout: probeTime}
+	tried := found[:min(probes, len(found))]
+	for n, i := range tried {
+		if conn, err := dialer.DialContext(ctx, "tcp", i.Addr); err == nil {
+			_ = conn.Close()
+			return tried[n : n+1]
+		}
+	}
+	fmt.Fprintf(warn, "easyops: warning: %s is printed as the registry lists it: of %d tried none accepts connections from here\n", found[0].Addr, len(tried))
+	return found[:1]
 }
 
 // plainTargets leaves out what a shell should not be given in the place of an

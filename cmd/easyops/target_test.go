@@ -118,3 +118,27 @@ func TestTargetPrintsPlainAddressesOnly(t *testing.T) {
 		t.Errorf("code %d, %q", code, stdout)
 	}
 }
+
+// An instance that was killed is still listed: another one is printed.
+func TestTargetThatAnswers(t *testing.T) {
+	f := newFleet(t)
+	list := func(id, addr string) {
+		i := entry(id, echoService)
+		i.Addr = addr
+		f.list(i)
+	}
+	dead, live := unused(t), listen(t, "127.0.0.1:0")
+	t.Cleanup(func() { _ = live.Close() })
+	list("a", dead)
+	code, stdout, stderr := call("target", echoService)
+	if code != 0 || stdout != dead+"\n" || stderr != "easyops: warning: "+dead+" is printed as the registry lists it: of 1 tried none accepts connections from here\n" {
+		t.Errorf("code %d, %q, %q", code, stdout, stderr)
+	}
+	list("b", live.Addr().String())
+	for range 2 {
+		if code, stdout, stderr := call("target", echoService); code != 0 || stdout != live.Addr().String()+"\n" || stderr != "" {
+			t.Errorf("code %d, %q, %q", code, stdout, stderr)
+		}
+	}
+	expect(t, 0, dead+"\n"+live.Addr().String()+"\n", "target", "--all", echoService)
+}

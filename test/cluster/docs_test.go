@@ -3,18 +3,24 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
 
+	"github.com/go-easyops/easyops/runtime/status"
 	"github.com/go-easyops/easyops/test/etcdserver"
 	"github.com/go-easyops/easyops/test/serve"
 )
@@ -28,14 +34,19 @@ func commands(t *testing.T, page, from, to string) (lines []string) {
 	}
 	_, rest, begins := strings.Cut(string(text), "<!-- "+from)
 	part, _, ends := strings.Cut(rest, "<!-- "+to+" -->")
-	_, block, opens := strings.Cut(part, "```sh\n")
-	block, _, closes := strings.Cut(block, "```")
-	if !begins || !ends || !opens || !closes {
+	blocks := strings.Split(part, "```sh\n")[1:]
+	if !begins || !ends || len(blocks) == 0 {
 		t.Fatalf("%s has no commands between %s and %s", page, from, to)
 	}
-	for line := range strings.Lines(block) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			lines = append(lines, line)
+	for _, block := range blocks {
+		block, _, closes := strings.Cut(block, "```")
+		if !closes {
+			t.Fatalf("%s has a block without an end", page)
+		}
+		for line := range strings.Lines(block) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+				lines = append(lines, line)
+			}
 		}
 	}
 	return lines
@@ -186,17 +197,18 @@ func TestPersonalCommands(t *testing.T) {
 	c, a := startEtcd(t, 1), newAuthority(t)
 	auth := strings.TrimPrefix(a.flags(certificate{})[3], "-easyops.auth=")
 	c.startEchoes(t, 1, a.flags(a.issue(t, "echo", service))...)
-	front := serve.StartProgram(t, serve.Greeter, append(a.flags(a.issue(t, "greeter", greeterService)), c.flag(), "-easyops.personal")...)
+	edge := a.issue(t, "greeter", greeterService)
+	front := serve.StartProgram(t, serve.Greeter, append(a.flags(edge), c.flag(), "-easyops.personal", "-easyops.operators=user:alice")...)
 	sh := newShell(t, "CA="+a.ca(), "KEYS="+a.keys(), "FRONT="+front.Addr, "EASYOPS_REGISTRY="+c.URL(), "EASYOPS_AUTH="+auth)
 	lines := commands(t, "clients.md", "personal", "end of personal")
 	if len(lines) != 5 {
 		t.Fatalf("the page has %d commands, want 5:\n%s", len(lines), strings.Join(lines, "\n"))
 	}
 	var out string
+	var end func()
 	for _, line := range lines {
-		if line, background := strings.CutSuffix(line, " &"); background {
-			sh.start(t, line)
-			eventually(t, time.Minute, "instance of alice", func() bool { return len(c.ready(t)) == 2 })
+		if strings.HasPrefix(line, "go run") { // until Ctrl-C
+			end = sh.start(t, line)
 			continue
 		}
 		out = sh.mustRun(t, line)
@@ -204,31 +216,106 @@ func TestPersonalCommands(t *testing.T) {
 			t.Errorf("alice owns none of\n%s", out)
 		}
 	}
-	if !strings.Contains(out, `"greeting": "changed: Hello, alice"`) {
+	const changedGreeting = `"greeting": "changed: Hello, alice"`
+	if !strings.Contains(out, changedGreeting) {
 		t.Errorf("alice hears\n%s", out)
 	}
+	wantOwnersCall(t, connectionsPage(t, a, front.Addr, strings.TrimSpace(sh.mustRun(t, "cat alice.token"))))
 	bob := strings.Replace(lines[3], "alice", "bob", 2) + "\n" + strings.ReplaceAll(lines[4], "alice", "bob")
 	if out := sh.mustRun(t, bob); !strings.Contains(out, `"greeting": "Hello, bob"`) {
 		t.Errorf("bob hears\n%s", out)
 	}
+	end()
+	if list := c.ready(t); len(list) != 1 {
+		t.Errorf("listed after Ctrl-C are %v", list)
+	}
+	if out := sh.mustRun(t, lines[4]); strings.Contains(out, changedGreeting) {
+		t.Errorf("alice hears after Ctrl-C\n%s", out)
+	}
 }
 
-// start runs a developer's program, in the directory of its main, until the end
-// of the test.
-func (s *shell) start(t *testing.T, line string) {
+// wantOwnersCall finds on the greeter's page that alice's instance has answered
+// once, and the others not at all.
+func wantOwnersCall(t *testing.T, page status.ConnectionsData) {
 	t.Helper()
-	var log bytes.Buffer
+	calls := map[string]uint64{}
+	for _, out := range page.Outbound {
+		for _, i := range out.Instances {
+			calls[i.Class] += i.Calls
+		}
+	}
+	if calls["owner alice"] != 1 || calls["plain"] != 0 {
+		t.Errorf("calls are %v of\n%+v", calls, page)
+	}
+}
+
+// connectionsPage asks a server for its page, with the token of an operator.
+func connectionsPage(t *testing.T, a authority, addr, token string) (page status.ConnectionsData) {
+	t.Helper()
+	pem, err := os.ReadFile(filepath.Join(a.ca(), "ca.pem"))
+	roots := x509.NewCertPool()
+	if err != nil || !roots.AppendCertsFromPEM(pem) {
+		t.Fatalf("authority: %v", err)
+	}
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "localhost"}}
+	defer transport.CloseIdleConnections()
+	ask, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+addr+"/internal/service-info/grpc-connections", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask.Header.Set("Authorization", "Bearer "+token)
+	ask.Header.Set("Accept", "application/json")
+	resp, err := transport.RoundTrip(ask)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil {
+		t.Fatalf("%s: %v", resp.Status, err)
+	}
+	return page
+}
+
+// start runs a developer's program, in the directory of its main, until end or
+// the end of the test, and waits until it says that it is registered.
+func (s *shell) start(t *testing.T, line string) (end func()) {
+	t.Helper()
+	var log output
 	cmd := s.command(context.Background(), line)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "changed", &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	end = sync.OnceFunc(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) // Ctrl-C
 		_ = cmd.Wait()
+	})
+	t.Cleanup(func() {
+		end()
 		if t.Failed() {
-			fmt.Fprintf(t.Output(), "her instance:\n%s", &log)
+			fmt.Fprintf(t.Output(), "her instance:\n%s", log.String())
 		}
 	})
+	eventually(t, time.Minute, "registered in the log", func() bool { return strings.Contains(log.String(), " registered ") })
+	return end
+}
+
+// output is what a program that runs has printed so far.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }

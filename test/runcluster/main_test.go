@@ -162,6 +162,8 @@ func try(t *testing.T, output string) (url string) {
 	return url
 }
 
+// answer returns what a command prints. What it logs besides, which may come at
+// any time, is shown where the test fails.
 func answer(t *testing.T, line, url string) (string, error) {
 	t.Helper()
 	if strings.HasPrefix(line, "http://") {
@@ -176,7 +178,10 @@ func answer(t *testing.T, line, url string) (string, error) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-ec", line)
 	cmd.Dir = root
 	cmd.Env = append(serve.Environment(), "EASYOPS_REGISTRY="+url)
-	out, err := cmd.CombinedOutput()
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	out, err := cmd.Output()
+	t.Logf("%s\n%s", line, &log)
 	return string(out), err
 }
 
