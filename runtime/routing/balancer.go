@@ -91,7 +91,7 @@ type policy struct {
 	mu       sync.Mutex
 	config   *policyConfig
 	closed   bool
-	note     string             // what the resolver has to say
+	note     string             // what the resolver has to say, where it is not our own
 	failures *failures          // nil where the resolver is not ours
 	roster   *roster            // its own where the resolver is not ours
 	index    *index             // nil where there is no registry
@@ -132,9 +132,17 @@ func (p *policy) learn(s balancer.ClientConnState) {
 	}
 	p.failures, _ = with.Value(failuresKey{}).(*failures)
 	p.index, _ = with.Value(indexKey{}).(*index)
-	if r, ok := with.Value(rosterKey{}).(*roster); ok {
+	if r, ok := with.Value(rosterKey{}).(*roster); ok && r != p.roster {
 		p.roster = r
 	}
+}
+
+// noteLocked returns what there is to say of where the instances come from.
+func (p *policy) noteLocked() string {
+	if note := p.roster.note.Load(); note != nil {
+		return *note
+	}
+	return p.note
 }
 
 // ResolverError implements [balancer.Balancer].
@@ -164,31 +172,17 @@ func (p *policy) Close() {
 // take takes in how the connections are.
 func (p *policy) take(s balancer.State) {
 	children := endpointsharding.ChildStatesFromPicker(s.Picker)
-	p.tell(children)
-	p.roster.told.tell(p.sort(s.ConnectivityState, children)...)
-}
-
-func (p *policy) sort(s connectivity.State, children []endpointsharding.ChildState) []notice {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil
+		return
 	}
-	p.state = s
-	news := p.sortLocked(children)
+	if p.failures != nil { // the log is told of them, also while there are others
+		p.failures.note(children)
+	}
+	p.state = s.ConnectivityState
+	p.roster.told.tell(p.sortLocked(children)...)
 	p.pushLocked()
-	return news
-}
-
-// tell has the log told of the instances that cannot be reached, also while
-// there are others.
-func (p *policy) tell(children []endpointsharding.ChildState) {
-	p.mu.Lock()
-	f, closed := p.failures, p.closed
-	p.mu.Unlock()
-	if f != nil && !closed {
-		f.note(children)
-	}
 }
 
 // pushLocked tells the calls where to go, and makes those that wait look again.

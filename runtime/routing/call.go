@@ -2,7 +2,7 @@ package routing
 
 import (
 	"context"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -11,7 +11,11 @@ import (
 
 type callKey struct{}
 
-// call is what the balancer has to know of a call that is not like most.
+// call is what the balancer has to know of a call that is not like most. It is that
+// of one call, but contexts with it get around: to interceptors and token sources,
+// and as that of a stream to whoever has the stream. So who calls with one gets a
+// record of its own, also over another Conn; and an interceptor may send the call
+// several times at once.
 type call struct {
 	context.Context // the call's own
 
@@ -22,8 +26,10 @@ type call struct {
 	owner    class // of the user's own instances; plain for none
 	tags     class // plain for none
 	fallback bool  // from these to plain
-	again    bool  // it may be sent more than once
-	tried    []*member
+
+	resendable bool // it may be sent more than once
+	tries      atomic.Int32
+	tried      [attempts]atomic.Pointer[member] // the last ones
 }
 
 // Value implements [context.Context].
@@ -41,22 +47,40 @@ func callOf(ctx context.Context) *call {
 }
 
 // missed reports whether the call was at the instance already.
-func (c *call) missed(m *member) bool { return c != nil && slices.Contains(c.tried, m) }
+func (c *call) missed(m *member) bool {
+	if c == nil || !c.resendable {
+		return false
+	}
+	for n := range c.tried {
+		if c.tried[n].Load() == m {
+			return true
+		}
+	}
+	return false
+}
+
+// try notes that the call goes to the instance.
+func (c *call) try(m *member) {
+	if c != nil && c.resendable {
+		c.tried[uint32(c.tries.Add(1)-1)%attempts].Store(m)
+	}
+}
 
 // stamp notes what is special about a call: that it may have to wait, that it
-// goes to some instances only, that it may be sent again, or that it is a stream.
-// For others it costs nothing.
+// goes to some instances only, that it may be sent again, or that it is a stream;
+// or that the context has the record of another call, which is not its own. For
+// others it costs nothing.
 func (c *Conn) stamp(ctx context.Context, method string, stream bool, opts []grpc.CallOption) context.Context {
 	tags, fallback := tagsOf(ctx)
 	owner := c.ownerOf(ctx)
-	again := c.again[method]
+	resendable := c.resendable[method]
 	ready := c.cc.GetState() == connectivity.Ready && !c.roster.plainDown.Load()
-	if ready && !stream && !again && tags == plain && owner == plain {
+	if ready && !stream && !resendable && tags == plain && owner == plain && callOf(ctx) == nil {
 		return ctx
 	}
 	s := &call{
 		Context: ctx, start: time.Now(), config: c.policy, stream: stream,
-		owner: owner, tags: tags, fallback: fallback, again: again,
+		owner: owner, tags: tags, fallback: fallback, resendable: resendable,
 	}
 	for _, o := range opts {
 		if o, ok := o.(grpc.FailFastCallOption); ok {

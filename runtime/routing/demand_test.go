@@ -2,6 +2,8 @@ package routing
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,6 +111,51 @@ func TestClassIsDropped(t *testing.T) {
 		synctest.Wait()
 		if len(h.last) != 0 {
 			t.Error("it is told of nothing new")
+		}
+	})
+}
+
+// TestNoNews: the balancer is told of changes of what is chosen, and of no others.
+func TestNoNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := crowd(100)
+		f := newTestFinder(Config{Subset: 4})
+		m := newMemory(list...)
+		f.config.Registry = m
+		h := &hears{last: make(chan resolver.State, 1)}
+		w, err := f.Build(resolver.Target{}, h, resolver.BuildOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		synctest.Wait()
+		if got := len((<-h.last).Endpoints); got != 4 {
+			t.Fatalf("%d instances", got)
+		}
+		chosen := map[string]bool{}
+		for _, i := range f.instances() {
+			chosen[i.ID] = true
+		}
+		for n, i := range list {
+			if n%10 != 0 && !chosen[i.ID] {
+				continue
+			}
+			now := slices.Clone(list)
+			now[n].Health = registry.NotReady
+			for _, say := range [][]registry.Instance{now, list} {
+				m.say(nil, say...)
+				synctest.Wait()
+				if news := len(h.last) > 0; news != chosen[i.ID] {
+					t.Errorf("chosen: %v, told: %v", chosen[i.ID], news)
+				} else if news {
+					<-h.last
+				}
+			}
+		}
+		m.say(nil, list[1:]...)
+		synctest.Wait()
+		if note := *f.roster.note.Load(); !strings.Contains(note, "lists 99, 99 READY") {
+			t.Errorf("the note is %q", note)
 		}
 	})
 }

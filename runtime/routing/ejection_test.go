@@ -171,6 +171,7 @@ func TestLastIsKept(t *testing.T) {
 			_, err := who(t.Context(), c)
 			wantStatus(t, err, codes.Unavailable, "no")
 		}
+		log.await(t, n-1)
 		out := 0
 		for _, i := range c.Status().Instances {
 			if !i.EjectedUntil.IsZero() {

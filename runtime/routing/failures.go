@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -20,7 +19,7 @@ const maxTold = 8
 
 // failures tells the log why instances of a service cannot be reached.
 type failures struct {
-	log     *slog.Logger
+	journal *journal
 	service string
 
 	mu   sync.Mutex
@@ -36,7 +35,7 @@ func (f *failures) note(children []endpointsharding.ChildState) {
 			continue
 		}
 		if cause, peer := causeOf(err), peerOf(child); f.isNews(cause, peer) {
-			f.log.Warn("no connection to an instance", "service", f.service, "peer", peer, "err", cause+hint(cause))
+			f.journal.warn("no connection to an instance", "service", f.service, "peer", peer, "err", cause+hint(cause))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type finder struct {
 	config   Config
 	roster   *roster
 	marker   *marker
+	journal  *journal
 	retryNow func() // connects without waiting for the backoff
 	seed     maphash.Seed
 
@@ -35,10 +37,17 @@ type found struct {
 	note    string
 	members []*member
 	index   *index
+	spare   map[*member]bool // for each of the members
 }
 
-func newFinder(c Config, r *roster, m *marker) *finder {
-	return &finder{config: c, roster: r, marker: m, seed: maphash.MakeSeed(), found: &found{index: &index{}}}
+// same reports whether that is no news for the balancer, but for the note. What else
+// is known of a member is in it already.
+func (f *found) same(o *found) bool {
+	return o != nil && maps.Equal(f.spare, o.spare) && maps.Equal(f.index.listed, o.index.listed)
+}
+
+func newFinder(c Config, r *roster, m *marker, j *journal) *finder {
+	return &finder{config: c, roster: r, marker: m, journal: j, seed: maphash.MakeSeed(), found: &found{index: &index{}}}
 }
 
 func (f *finder) instances() (all []registry.Instance) {
@@ -52,19 +61,19 @@ func (f *finder) instances() (all []registry.Instance) {
 
 // learn notes what is listed, and chooses. It reports whether one of the chosen
 // instances was restarted in its place.
-func (f *finder) learn(listed []registry.Instance) (found *found, again bool) {
+func (f *finder) learn(listed []registry.Instance) (now *found, restart bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failing != nil {
 		f.failing = nil
-		f.config.Logger.Info("registry answers again", "service", f.config.Service, "registry", f.config.source())
+		f.journal.info("registry answers again", "service", f.config.Service, "registry", f.config.source())
 	}
 	f.listed, f.listedAt = listed, time.Now()
 	return f.chooseLocked()
 }
 
-// again chooses anew from what is known.
-func (f *finder) again() *found {
+// rechoose chooses anew from what is known.
+func (f *finder) rechoose() *found {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.listedAt.IsZero() {
@@ -80,14 +89,14 @@ func (f *finder) fail(err error) *found {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failing == nil {
-		f.config.Logger.Warn("registry fails, going on with the instances that are known", "service", f.config.Service, "err", err)
+		f.journal.warn("registry fails, going on with the instances that are known", "service", f.config.Service, "err", err)
 	}
 	f.failing = err
-	f.found = &found{note: err.Error(), members: f.found.members, index: f.found.index}
+	f.found = &found{note: err.Error(), members: f.found.members, index: f.found.index, spare: f.found.spare}
 	return f.found
 }
 
-func (f *finder) chooseLocked() (now *found, again bool) {
+func (f *finder) chooseLocked() (now *found, restart bool) {
 	asked, _ := f.roster.demand.current(time.Now())
 	s := &survey{config: &f.config, seed: f.seed, asked: asked, down: f.roster.demand.unreached()}
 	s.look(f.listed)
@@ -104,10 +113,13 @@ func (f *finder) chooseLocked() (now *found, again bool) {
 		}
 	}
 	f.places = unique(places)
+	members := f.roster.set(f.places)
 	f.found = &found{
 		note:    fmt.Sprintf("%s lists %s", f.config.source(), s.count(len(f.listed))),
-		members: f.roster.set(f.places),
-		index:   index,
+		members: members, index: index, spare: make(map[*member]bool, len(members)),
+	}
+	for n, m := range members {
+		f.found.spare[m] = f.places[n].spare
 	}
 	return f.found, restarted(before, f.places)
 }

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"maps"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/balancer/endpointsharding"
@@ -85,8 +86,8 @@ func (g *group) take(children []endpointsharding.ChildState, now time.Time) []no
 func (p *policy) pickerLocked() *picker {
 	p.groupLocked(plain) // it is always there
 	k := &picker{
-		policy: p, config: p.config, note: p.note, index: p.index, demand: p.roster.demand,
-		pools: make(map[class]*pool, len(p.groups)),
+		policy: p, config: p.config, note: p.noteLocked(), index: p.index, demand: p.roster.demand,
+		tags: sync.OnceValue(p.index.tags), pools: make(map[class]*pool, len(p.groups)),
 	}
 	for c, g := range p.groups {
 		k.pools[c] = g.pool()
@@ -113,7 +114,7 @@ func (p *policy) waiterLocked(c class, g *group) *waiter {
 		connecting: g.state != connectivity.TransientFailure,
 		since:      g.since,
 		config:     p.config,
-		note:       p.note,
+		note:       p.noteLocked(),
 		lastErr:    g.lastErr,
 	}
 }

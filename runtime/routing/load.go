@@ -62,14 +62,20 @@ type workload struct {
 	unary   atomic.Int64 // calls under way
 	streams atomic.Int64
 	latency atomic.Int64 // the average, in ns; 0 while it does not count
-	at      atomic.Int64 // when that was, in ns since 1970
+	at      atomic.Int64 // when that was, as ticks has it
 	quiet   atomic.Int64 // since when no unary call has ended, or none was under way
 }
+
+var started = time.Now()
+
+// ticks returns a time in ns, by a clock that does not go back when the one on the
+// wall is set.
+func ticks(t time.Time) int64 { return int64(t.Sub(started)) }
 
 // set tells of a new average.
 func (l *workload) set(a *average) {
 	if a.calls >= fewest {
-		l.at.Store(a.at.UnixNano())
+		l.at.Store(ticks(a.at))
 		l.latency.Store(int64(a.value))
 	}
 }
@@ -78,7 +84,7 @@ func (l *workload) set(a *average) {
 // Where several calls wait and none ends, it is as long at least as that lasts: so
 // a black hole is noticed before a call gives up.
 func (l *workload) expected(now time.Time) float64 {
-	ns := now.UnixNano()
+	ns := ticks(now)
 	latency := float64(l.latency.Load())
 	if latency > float64(noise) { // others are not told from each other anyway
 		latency *= decay(time.Duration(max(0, ns-l.at.Load())))
@@ -107,7 +113,7 @@ func (l *workload) begin(stream bool, now time.Time) {
 	if stream {
 		l.streams.Add(1)
 	} else if l.unary.Add(1) == 1 {
-		l.quiet.Store(now.UnixNano())
+		l.quiet.Store(ticks(now))
 	}
 }
 
@@ -116,7 +122,7 @@ func (l *workload) end(stream bool, now time.Time) {
 		l.streams.Add(-1)
 	} else {
 		l.unary.Add(-1)
-		l.quiet.Store(now.UnixNano())
+		l.quiet.Store(ticks(now))
 	}
 }
 

@@ -3,6 +3,7 @@ package routing
 import (
 	"testing"
 	"time"
+	"unsafe"
 )
 
 func averageOf(now time.Time, calls int, each time.Duration, took time.Duration) (average, time.Time) {
@@ -53,14 +54,14 @@ func TestCompare(t *testing.T) {
 		l := &workload{}
 		l.unary.Store(unary)
 		l.streams.Store(streams)
-		l.quiet.Store(now.UnixNano())
+		l.quiet.Store(ticks(now))
 		if latency > 0 {
 			l.set(&average{value: latency, calls: fewest, at: now.Add(-ago)})
 		}
 		return l
 	}
 	waiting := func(l *workload, since time.Duration) *workload {
-		l.quiet.Store(now.Add(-since).UnixNano())
+		l.quiet.Store(ticks(now.Add(-since)))
 		return l
 	}
 	const ms = time.Millisecond
@@ -103,5 +104,39 @@ func TestFewCalls(t *testing.T) {
 	a.add(now, time.Second)
 	if l.set(&a); l.expected(now) < float64(time.Second/2) {
 		t.Error("more are not")
+	}
+}
+
+// setBack returns the time that is read when the clock on the wall was set back.
+func setBack(t time.Time, by time.Duration) time.Time {
+	const secondsAt = 30                                                  // as package time has it in a time with a monotonic part
+	*(*uint64)(unsafe.Pointer(&t)) -= uint64(by/time.Second) << secondsAt //nolint:gosec // there is no other way to have one
+	return t
+}
+
+// TestClockIsSetBack: what is measured does not go back with the clock on the wall.
+func TestClockIsSetBack(t *testing.T) {
+	now := time.Now()
+	later := setBack(now.Add(20*time.Millisecond), time.Hour)
+	if d := later.Sub(now); d != 20*time.Millisecond || !later.Round(0).Before(now.Round(0)) {
+		t.Fatalf("the test is blind: %v later", d)
+	}
+	l := &workload{}
+	l.begin(false, now)
+	l.begin(false, now)
+	if got := l.expected(later); got < float64(20*time.Millisecond) {
+		t.Errorf("two calls wait, which lasts %v", time.Duration(got))
+	}
+	l.end(false, now)
+	l.set(&average{value: 100 * time.Millisecond, calls: fewest, at: now})
+	if got := l.expected(setBack(now.Add(time.Minute), time.Hour)); got > float64(2*noise) {
+		t.Errorf("a minute later it is still slow: %v", time.Duration(got))
+	}
+	r := &record{}
+	for range enough {
+		r.count(now, faulty)
+	}
+	if got := r.recently(setBack(now.Add(2*window), time.Hour)); got.calls != 0 {
+		t.Errorf("%d calls of long ago are recent", got.calls)
 	}
 }

@@ -17,7 +17,8 @@ import (
 type member struct {
 	class class
 	load  workload
-	out   atomic.Bool // as the record says
+	out   atomic.Bool  // as the record says
+	turns atomic.Int64 // how often it was taken, for instances that are alike
 
 	mu        sync.Mutex
 	instance  registry.Instance // with a target only the address
@@ -30,6 +31,7 @@ type member struct {
 	ejections uint64
 	average   average
 	record    record
+	lost      time.Time // when a call was, with the connection
 }
 
 type memberKey struct{}
@@ -73,7 +75,8 @@ type roster struct {
 	told      *notices                // nil for no log
 	allowed   func(connected int) int // how many instances of a class may be out
 	ejections atomic.Uint64
-	plainDown atomic.Bool // although there are others
+	plainDown atomic.Bool            // although there are others
+	note      atomic.Pointer[string] // what the finder has to say; nil for none
 
 	mu      sync.Mutex
 	members map[string]*member

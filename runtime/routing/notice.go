@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"log/slog"
 	"sync"
 	"time"
 )
@@ -20,7 +19,7 @@ const maxNotices = 20
 // notices tells the log of ejections: of the first one until the instance is
 // back, and of that.
 type notices struct {
-	log     *slog.Logger
+	journal *journal
 	service string
 
 	mu    sync.Mutex
@@ -28,17 +27,16 @@ type notices struct {
 	told  int
 }
 
-// tell must not be called with locks, because nobody knows what a log does.
 func (l *notices) tell(news ...notice) {
 	for _, n := range news {
 		if l == nil || !l.may(time.Now()) {
 			continue
 		}
-		log := l.log.With("service", l.service, "instance", n.instance, "peer", n.peer, "class", n.class.String())
+		who := []any{"service", l.service, "instance", n.instance, "peer", n.peer, "class", n.class.String()}
 		if n.err != nil {
-			log.Warn("an instance fails, it gets no calls for a while", "duration", n.duration, "err", causeOf(n.err))
+			l.journal.warn("an instance fails, it gets no calls for a while", append(who, "duration", n.duration, "err", causeOf(n.err))...)
 		} else {
-			log.Info("an instance that failed gets calls again")
+			l.journal.info("an instance that failed gets calls again", who...)
 		}
 	}
 }

@@ -1,6 +1,9 @@
 package routing
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // The rules by which instances that fail are left out for a while. The idea is
 // that of gRFC A50; the rules are our own.
@@ -16,6 +19,9 @@ const (
 	forgetEjection = time.Minute      // without failing again
 	mild           = 0.2              // rate of failures of one that may come back for a worse one
 	muchWorse      = 0.3              // by how much that is worse
+	chance         = 1e-9             // that is no excuse any more
+	oftenLate      = 0.1              // of the calls to others, so that a trial may be
+	remembered     = 128              // calls to an instance, for how often they are late
 )
 
 // outcome is what a call says about its instance.
@@ -26,6 +32,7 @@ const (
 	fine                   // it works, whatever the status
 	faulty                 // something is wrong with the instance or with the call
 	broken                 // it does not work
+	late                   // a deadline ended there: it does not work, or the call takes longer anywhere
 )
 
 // rate is calls and how many of them failed.
@@ -40,12 +47,34 @@ func (r rate) farAbove(others rate) bool {
 	return r.calls >= enough && others.calls >= enough && r.value() > 3*others.value()+0.1
 }
 
+// tally is the last calls, and how many of them were late. It is kept by number and
+// not by time, because there may be one such call in an hour.
+type tally struct{ calls, late int }
+
+func (t tally) add(o tally) tally { return tally{t.calls + o.calls, t.late + o.late} }
+
+// count takes in a call.
+func (t *tally) count(o outcome) {
+	if t.calls++; o == late {
+		t.late++
+	}
+	if t.calls >= remembered {
+		t.calls, t.late = t.calls/2, t.late/2
+	}
+}
+
+// share returns how likely a call is late. What nobody has seen may be.
+func (t tally) share() float64 { return (float64(t.late) + 0.5) / float64(t.calls+1) }
+
 // record is what is held against one instance. It knows no clock: the times are
 // given to it, and do not go back. Its methods are not called concurrently.
 type record struct {
-	run    int // failures in a row
+	run    int   // failures in a row
+	late   int   // of these
+	last   tally // calls
 	recent [slots]rate
-	slot   int64 // the last one of recent that is in use, since 1970
+	slot   int64     // the last one of recent that is in use
+	began  time.Time // the first slot
 
 	ejections int       // one after the other, each longer
 	severity  float64   // the rate of failures that led to it; 1 after a failed trial
@@ -62,21 +91,29 @@ func (r *record) out() bool { return !r.until.IsZero() }
 // count takes in what came of a call.
 func (r *record) count(now time.Time, o outcome) {
 	r.turn(now)
+	r.last.count(o)
 	c := &r.recent[r.slot%slots]
 	c.calls++
 	if o == fine {
-		r.run = 0
+		r.run, r.late = 0, 0
 		return
 	}
 	c.failed++
-	if o == broken {
+	switch o {
+	case late:
+		r.late++
+		r.run++
+	case broken:
 		r.run++
 	}
 }
 
 // turn forgets what is older than the window.
 func (r *record) turn(now time.Time) {
-	slot := now.UnixNano() / int64(window/slots)
+	if r.began.IsZero() {
+		r.began = now
+	}
+	slot := int64(now.Sub(r.began) / (window / slots))
 	for n := max(r.slot, slot-slots); n < slot; {
 		n++
 		r.recent[n%slots] = rate{}
@@ -93,9 +130,25 @@ func (r *record) recently(now time.Time) (all rate) {
 	return all
 }
 
-// bad reports whether the instance should be ejected.
-func (r *record) bad(now time.Time, others rate) bool {
-	return r.run >= maxRun || r.recently(now).farAbove(others)
+// bad reports whether the instance should be ejected, for how the calls to others
+// go of late, and went the last times.
+func (r *record) bad(now time.Time, others rate, last tally) bool {
+	return r.tooMany(last) || r.recently(now).farAbove(others)
+}
+
+// tooMany reports whether too many calls failed in a row. Where only deadlines make
+// it as many, these may be too short for the calls: then it takes as many as cannot be
+// by chance, for how often calls to the others are late.
+func (r *record) tooMany(others tally) bool {
+	if r.run-r.late >= maxRun {
+		return true
+	}
+	return r.run >= maxRun && math.Pow(others.share(), float64(min(r.run, remembered))) <= chance
+}
+
+// postpone ends a trial of which one does not know how it went.
+func (r *record) postpone(now time.Time) {
+	r.until, r.trying = now.Add(firstEjection), time.Time{}
 }
 
 // eject ejects the instance, for longer than before if that is not long ago.
@@ -146,7 +199,7 @@ func (r *record) tried(now time.Time, o outcome) (back bool) {
 	switch o {
 	case fine:
 		r.passed++
-	case faulty, broken:
+	case faulty, broken, late:
 		r.eject(now)
 		r.severity = 1
 	}
@@ -159,7 +212,7 @@ func (r *record) tried(now time.Time, o outcome) (back bool) {
 
 // giveBack ends the ejection and what led to it.
 func (r *record) giveBack(now time.Time) {
-	*r = record{ejections: r.ejections, returned: now, slot: r.slot}
+	*r = record{ejections: r.ejections, returned: now, slot: r.slot, began: r.began}
 }
 
 // allowed is how many of the connected instances of a class may be out.

@@ -12,7 +12,7 @@ import (
 )
 
 // story plays calls to one instance beside others: "." is one that is fine, "f" a
-// faulty one, "b" a broken one, "?" one that says nothing, "+" a second that passes.
+// faulty one, "b" a broken one, "l" a late one, "?" one that says nothing, "+" a second that passes.
 // It returns when the instance was ejected: the number of the call, 0 for never.
 func story(calls string, others rate) (ejected int, r *record) {
 	now := time.Unix(1e9, 0)
@@ -30,12 +30,14 @@ func story(calls string, others rate) (ejected int, r *record) {
 			o = faulty
 		case 'b':
 			o = broken
+		case 'l':
+			o = late
 		}
 		n++
 		if o != unknown {
 			r.count(now, o)
 		}
-		if r.bad(now, others) {
+		if r.bad(now, others, tally{remembered, 0}) {
 			return n, r
 		}
 	}
@@ -53,6 +55,9 @@ func TestEjectionRules(t *testing.T) {
 		"all fine":                       {many(".", 100), good, 0},
 		"five broken in a row":           {"bbbbb", good, 5},
 		"five broken, others unknown":    {"bbbbb", rate{}, 5},
+		"five late in a row":             {"lllll", good, 5},
+		"late and broken in a row":       {"blblb", good, 5},
+		"one fine in between the late":   {"llll.llll", good, 0},
 		"one fine in between":            {"bbbb.bbbb", good, 0},
 		"cancelled in between":           {"bbbb??b", good, 7},
 		"faulty is no run":               {many("f", 19), good, 0},
@@ -267,7 +272,7 @@ func TestWardAtOnce(t *testing.T) {
 				now := time.Unix(1e9, clock.Add(int64(10*time.Millisecond)))
 				m := members[rand.IntN(len(members))]
 				trial := m.out.Load() && w.admit(m, now, false)
-				w.done(m, now, result{outcome: outcome(rand.IntN(4)), trial: trial, counts: true})
+				w.done(m, now, result{outcome: outcome(rand.IntN(5)), trial: trial, counts: true})
 			}
 		})
 	}

@@ -2,7 +2,7 @@ package routing
 
 import (
 	"math/rand/v2"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/balancer"
@@ -14,10 +14,21 @@ type picker struct {
 	policy *policy
 	config *policyConfig
 	note   string
-	index  *index // nil where there is no registry
+	index  *index        // nil where there is no registry
+	tags   func() string // that it lists, for people
 	demand *demand
 	pools  map[class]*pool
 	plain  *pool
+
+	mu   sync.Mutex
+	away map[absence]*waiter // for classes without a pool, as far as they are known
+}
+
+// absence is why a class has no pool.
+type absence struct {
+	class      class
+	connecting bool
+	more       string
 }
 
 // pool is the connected instances of a class.
@@ -31,7 +42,6 @@ type pool struct {
 type choice struct {
 	member *member
 	picker balancer.Picker // of its connection
-	turns  atomic.Int64    // how often it was taken, for instances that are alike
 }
 
 // Pick implements [balancer.Picker].
@@ -62,7 +72,7 @@ func (p *picker) route(c *call, now time.Time) (*pool, *waiter) {
 			return pool, wait
 		}
 		if !c.fallback {
-			return nil, p.nobody(c, "; "+p.index.tags())
+			return nil, p.nobody(c.tags)
 		}
 	}
 	return p.plain, p.plain.wait
@@ -80,15 +90,30 @@ func (p *picker) class(c class, now time.Time) (*pool, *waiter) {
 	case pool != nil:
 		return pool, pool.wait
 	case !room:
-		return nil, p.waiting(c, false, "; too many others are asked for")
+		return nil, p.waiting(absence{c, false, "too many others are asked for"})
 	}
-	return nil, p.waiting(c, true, "; they are not connected yet")
+	return nil, p.waiting(absence{c, true, "they are not connected yet"})
 }
 
-func (p *picker) nobody(c *call, more string) *waiter { return p.waiting(c.tags, false, more) }
+// nobody returns what calls with tags wait with that no instance has.
+func (p *picker) nobody(c class) *waiter { return p.waiting(absence{c, false, p.tags()}) }
 
-func (p *picker) waiting(c class, connecting bool, more string) *waiter {
-	return &waiter{policy: p.policy, class: c, connecting: connecting, config: p.config, note: p.note + more}
+// waiting returns what calls of a class wait with: all with the same, as long as they
+// are of as few classes as can be connected.
+func (p *picker) waiting(a absence) *waiter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.away[a]
+	if w == nil {
+		w = &waiter{policy: p.policy, class: a.class, connecting: a.connecting, config: p.config, note: p.note + "; " + a.more}
+		if p.away == nil {
+			p.away = map[absence]*waiter{}
+		}
+		if len(p.away) < maxAsked {
+			p.away[a] = w
+		}
+	}
+	return w
 }
 
 // pick chooses one of the instances.
@@ -97,14 +122,15 @@ func (p *pool) pick(info balancer.PickInfo, c *call, now time.Time) (balancer.Pi
 	chosen, trial := p.choose(c, stream, now)
 	r, err := chosen.picker.Pick(info)
 	if err != nil {
+		if trial { // another call may have it
+			p.ward.done(chosen.member, now, result{trial: true, stream: stream})
+		}
 		return r, err
 	}
 	if l, ok := r.SubConn.(*lingering); ok { // gRPC is handed its own connections
 		r.SubConn = l.SubConn
 	}
-	if c != nil && c.again {
-		c.tried = append(c.tried, chosen.member)
-	}
+	c.try(chosen.member)
 	r.Done = begin(chosen.member, p.ward, now, stream, trial).done
 	return r, nil
 }
@@ -179,10 +205,10 @@ const behind = 8
 // less returns the instance that has less to do, or had less turns.
 func less(a, b *choice, stream bool, now time.Time) *choice {
 	order := compare(&a.member.load, &b.member.load, stream, now)
-	turnsA, turnsB := a.turns.Load(), b.turns.Load()
+	turnsA, turnsB := a.member.turns.Load(), b.member.turns.Load()
 	if order > 0 || order == 0 && turnsA > turnsB {
 		a, turnsA, turnsB = b, turnsB, turnsA
 	}
-	a.turns.Store(max(turnsA+1, turnsB-behind))
+	a.member.turns.Store(max(turnsA+1, turnsB-behind))
 	return a
 }

@@ -75,7 +75,7 @@ func BenchmarkPick(b *testing.B) {
 func TestTurns(t *testing.T) {
 	p := newPool(2)
 	a, b := &p.ready[0], &p.ready[1]
-	a.turns.Store(1000)
+	a.member.turns.Store(1000)
 	now, got := time.Now(), 0
 	for range 100 {
 		if less(a, b, false, now) == b {
@@ -96,13 +96,15 @@ func TestChoose(t *testing.T) {
 	for range maxRun {
 		p.ward.done(m(0), now, result{outcome: broken})
 	}
-	c := &call{again: true, tried: []*member{m(1), m(2)}}
+	c := &call{resendable: true}
+	c.try(m(1))
+	c.try(m(2))
 	for range 100 {
 		if got, trial := p.choose(c, false, now); got.member != m(3) || trial {
 			t.Fatal("another one than the only one that is fit")
 		}
 	}
-	c.tried = append(c.tried, m(3))
+	c.try(m(3))
 	for range 100 {
 		if got, _ := p.choose(c, false, now); got.member == m(0) {
 			t.Fatal("the one that is out, rather than one that the call was at")
@@ -114,5 +116,76 @@ func TestChoose(t *testing.T) {
 	}
 	if got, trial := p.choose(c, false, now); got.member == m(0) || trial {
 		t.Error("a second call for the trial")
+	}
+}
+
+type noPicker struct{}
+
+func (noPicker) Pick(balancer.PickInfo) (balancer.PickResult, error) {
+	return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
+}
+
+// A trial that does not come about is another call's.
+func TestTrialIsGivenBack(t *testing.T) {
+	p := newPool(2)
+	bad := &p.ready[0]
+	now := time.Now()
+	for range maxRun {
+		p.ward.done(bad.member, now, result{outcome: broken})
+	}
+	now = now.Add(firstEjection)
+	for bad.picker = (noPicker{}); ; {
+		if _, err := p.pick(balancer.PickInfo{Ctx: t.Context()}, nil, now); err != nil {
+			break
+		}
+	}
+	if !p.ward.admit(bad.member, now, false) {
+		t.Error("the trial is lost")
+	}
+}
+
+// TestTurnsStay: a new picker goes on where the last one was.
+func TestTurnsStay(t *testing.T) {
+	p := newPool(2)
+	p.ready[0].member.turns.Store(1000)
+	g := &group{ward: p.ward}
+	for _, c := range p.ready {
+		e := resolver.Endpoint{Attributes: c.member.mark(resolver.Endpoint{}).Attributes}
+		g.ready = append(g.ready, endpointsharding.ChildState{Endpoint: e, State: balancer.State{Picker: c.picker}})
+	}
+	next := g.pool()
+	if less(&next.ready[0], &next.ready[1], false, time.Now()) == &next.ready[0] {
+		t.Error("the turns are forgotten")
+	}
+}
+
+// told is a connection that takes pickers.
+type told struct {
+	balancer.ClientConn
+	n int
+}
+
+func (c *told) UpdateState(balancer.State) { c.n++ }
+
+// TestLearnsWhileConnectionsChange: see it with -race.
+func TestLearnsWhileConnectionsChange(t *testing.T) {
+	cc := &told{}
+	p := policyBuilder{}.Build(cc, balancer.BuildOptions{}).(*policy)
+	defer p.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 100 {
+			p.take(balancer.State{ConnectivityState: connectivity.Ready, Picker: fixedPicker{}})
+		}
+	}()
+	for range 100 {
+		s := resolver.State{}
+		s.Attributes = s.Attributes.WithValue(rosterKey{}, newRoster())
+		p.learn(balancer.ClientConnState{ResolverState: s})
+	}
+	<-done
+	if cc.n != 100 {
+		t.Errorf("%d pickers", cc.n)
 	}
 }

@@ -160,7 +160,7 @@ func (g *generation) tellLocked() {
 		return
 	}
 	cause := causeOf(err)
-	g.failures.log.Warn("no new connection to an instance, the former one stays", "service", g.failures.service, "err", cause+hint(cause))
+	g.failures.journal.warn("no new connection to an instance, the former one stays", "service", g.failures.service, "err", cause+hint(cause))
 }
 
 // mark makes the addresses those of the generation: to gRPC the same address with

@@ -43,6 +43,7 @@ type watch struct {
 
 	mu       sync.Mutex // held while news are handed on, to keep their order
 	answered bool
+	told     *found // what the balancer was told last
 }
 
 // ResolveNow implements [resolver.Resolver]. The registry tells by itself.
@@ -63,9 +64,9 @@ func (w *watch) update(listed []registry.Instance, err error) {
 		w.failed(err)
 		return
 	}
-	now, again := w.finder.learn(listed)
+	now, restart := w.finder.learn(listed)
 	w.push(now)
-	if again {
+	if restart {
 		w.finder.retryNow()
 	}
 }
@@ -86,15 +87,15 @@ func (w *watch) follow(ctx context.Context) {
 		case <-w.finder.roster.demand.kick:
 		case <-timer.C:
 		}
-		w.again()
+		w.rechoose()
 	}
 }
 
-func (w *watch) again() {
+func (w *watch) rechoose() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.answered {
-		w.push(w.finder.again())
+		w.push(w.finder.rechoose())
 	}
 }
 
@@ -113,8 +114,15 @@ func (w *watch) failed(err error) {
 }
 
 // push hands the instances to the balancer, which keeps those that it has where
-// there are none. Its error is for resolvers that can ask again.
+// there are none. Its error is for resolvers that can ask again. Of ten thousand
+// instances one changes at any time, but seldom one of those that are chosen: else
+// the balancer finds the note when it needs it.
 func (w *watch) push(f *found) {
+	w.finder.roster.note.Store(&f.note)
+	if f.same(w.told) {
+		return
+	}
+	w.told = f
 	state := annotated(f.note)
 	state.Attributes = state.Attributes.WithValue(indexKey{}, f.index)
 	for _, m := range f.members {

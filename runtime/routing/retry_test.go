@@ -23,8 +23,8 @@ import (
 // other one is.
 func TestRetry(t *testing.T) {
 	for name, tt := range map[string]struct {
-		again []string
-		want  int
+		resendable []string
+		want       int
 	}{
 		"idempotent": {[]string{"Am"}, attempts},
 		"other":      {nil, 1},
@@ -33,7 +33,7 @@ func TestRetry(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			servers, list := startServers(t, 4, 0)
-			c := dial(t, Config{Registry: newMemory(list...), Idempotent: tt.again})
+			c := dial(t, Config{Registry: newMemory(list...), Idempotent: tt.resendable})
 			c.roster.allowed = func(int) int { return 0 }
 			for _, s := range servers {
 				want(t, c, s.id)

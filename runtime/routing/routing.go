@@ -73,7 +73,9 @@ type Config struct {
 	// instances cannot be reached: each reason once, until the instance that it
 	// was told of can be reached again; and of instances that are left out because
 	// they fail, and are back. With a Target whose resolver is not one of
-	// dns and passthrough only the calls tell of these. nil means slog.Default().
+	// dns and passthrough only the calls tell of these. It is told without locks, so
+	// it may use the Conn; where it is slow, records are left out. nil means
+	// slog.Default().
 	Logger *slog.Logger
 }
 
@@ -131,13 +133,14 @@ func (c *Config) source() string {
 // service and where its instances were looked for. A call with
 // [grpc.WaitForReady](false) does not wait for instances that fail.
 type Conn struct {
-	cc     *grpc.ClientConn
-	policy *policyConfig
-	finder *finder // nil where there is a target
-	marker *marker
-	roster *roster
-	user   func(context.Context) string // nil where personal instances are left out
-	again  map[string]bool              // the methods that may be sent again, as "/service/method"
+	cc         *grpc.ClientConn
+	policy     *policyConfig
+	finder     *finder // nil where there is a target
+	marker     *marker
+	roster     *roster
+	journal    *journal
+	user       func(context.Context) string // nil where personal instances are left out
+	resendable map[string]bool              // the methods that may be sent again, as "/service/method"
 }
 
 // Dial returns a connection to the service. It connects with the first call,
@@ -153,11 +156,11 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 	}
 	c := &Conn{
 		policy: &policyConfig{Service: config.Service, Source: config.source(), MaxWait: config.MaxWait},
-		roster: newRoster(),
-		again:  methods(config.Service, config.Idempotent),
+		roster: newRoster(), journal: newJournal(config.Logger),
+		resendable: methods(config.Service, config.Idempotent),
 	}
-	c.roster.told = &notices{log: config.Logger, service: config.Service}
-	c.marker = &marker{failures: &failures{log: config.Logger, service: config.Service}, roster: c.roster}
+	c.roster.told = &notices{journal: c.journal, service: config.Service}
+	c.marker = &marker{failures: &failures{journal: c.journal, service: config.Service}, roster: c.roster}
 	if config.Personal {
 		c.user = config.User
 	}
@@ -173,7 +176,7 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 		target, more = steady(config.Target, c.marker)
 		opts = append(opts, more...)
 	} else {
-		c.finder = newFinder(config, c.roster, c.marker)
+		c.finder = newFinder(config, c.roster, c.marker, c.journal)
 		// Instances are where the registry says, not behind the user's proxy.
 		opts = append(opts, grpc.WithResolvers(c.finder), grpc.WithNoProxy())
 	}
@@ -215,8 +218,13 @@ func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method stri
 	return c.cc.NewStream(c.stamp(ctx, method, true, opts), desc, method, opts...)
 }
 
-// Close ends all calls and connections.
-func (c *Conn) Close() error { return c.cc.Close() }
+// Close ends all calls and connections. It waits for the Logger to take what it
+// was told, for a second at most.
+func (c *Conn) Close() error {
+	err := c.cc.Close()
+	c.journal.close()
+	return err
+}
 
 // Renew makes new connections in the place of those that are open. Each of these
 // takes calls until its successor is ready, however long that takes, and ends with

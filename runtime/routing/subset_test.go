@@ -123,7 +123,7 @@ func newTestFinder(c Config) *finder {
 	if err := c.check(); err != nil {
 		panic(err)
 	}
-	return newFinder(c, newRoster(), &marker{})
+	return newFinder(c, newRoster(), &marker{}, newJournal(c.Logger))
 }
 
 func (f *found) ids() (ids []string) {
@@ -179,12 +179,12 @@ func TestSameAddress(t *testing.T) {
 	}
 	list[0].Started = time.Now()
 	for _, restarted := range []bool{true, false} {
-		if found, again := f.learn(list); len(found.members) != 1 || found.members[0].class != plain || again != restarted {
-			t.Errorf("found %v, restarted %v", found.ids(), again)
+		if found, restart := f.learn(list); len(found.members) != 1 || found.members[0].class != plain || restart != restarted {
+			t.Errorf("found %v, restarted %v", found.ids(), restart)
 		}
 	}
 	list[0].ID = "new"
-	if _, again := f.learn(list); !again {
+	if _, restart := f.learn(list); !restart {
 		t.Error("a restart in place goes unnoticed")
 	}
 }
@@ -276,12 +276,12 @@ func TestSpare(t *testing.T) {
 	list := crowd(8)
 	few, _ := f.learn(list)
 	f.roster.demand.reached(plain, false)
-	all := f.again()
+	all := f.rechoose()
 	if len(few.members) != 4 || len(all.members) != 8 || all.note != few.note {
 		t.Errorf("%d, and where these fail %d", len(few.members), len(all.members))
 	}
 	f.roster.demand.reached(plain, true)
-	if again := f.again(); !slices.Equal(again.ids(), few.ids()) {
-		t.Errorf("it ends with %v, began with %v", again.ids(), few.ids())
+	if last := f.rechoose(); !slices.Equal(last.ids(), few.ids()) {
+		t.Errorf("it ends with %v, began with %v", last.ids(), few.ids())
 	}
 }

@@ -17,6 +17,8 @@ type result struct {
 	answered bool // its time is one that a call takes
 	took     time.Duration
 	counts   bool // it was a call, and not only a choice
+	lost     bool // maybe with its connection
+	excused  bool // if it was late
 	err      error
 }
 
@@ -25,7 +27,7 @@ func (m *member) note(now time.Time, r result) {
 	if r.counts {
 		m.calls++
 	}
-	if r.outcome == faulty || r.outcome == broken {
+	if r.outcome != unknown && r.outcome != fine {
 		m.failures++
 	}
 	if r.stream {
@@ -76,14 +78,19 @@ func (t *trip) end(info balancer.DoneInfo) {
 func (t *trip) result(info balancer.DoneInfo, took time.Duration) result {
 	r := result{trial: t.trial, stream: t.stream, took: took, err: info.Err, counts: info.BytesSent || info.Err != nil}
 	r.outcome = outcomeOf(info, t.stream)
-	if status.Code(info.Err) == codes.DeadlineExceeded && r.outcome == broken && took < t.ward.fastest() {
+	if r.outcome == late && took < t.ward.fastest() {
 		r.outcome = unknown // no instance could have done it
 	}
+	r.lost = r.outcome == broken && !answeredAtOnce(info)
 	r.answered = r.outcome == fine && info.BytesReceived
 	return r
 }
 
 // outcomeOf says what the end of a call tells of its instance.
+//
+// An error of the client itself looks like one of the server, but for those that
+// answeredAtOnce is sure of. At most it may be faulty, because it is made at all
+// instances alike.
 //
 // gRPC tells of no error where it notices that the connection is gone before the
 // call was sent, and where an answer that is an error comes before the request is
@@ -92,21 +99,28 @@ func (t *trip) result(info balancer.DoneInfo, took time.Duration) result {
 func outcomeOf(info balancer.DoneInfo, stream bool) outcome {
 	code := status.Code(info.Err)
 	switch {
-	case code == codes.Canceled:
-		return unknown
+	case code == codes.Canceled, !info.BytesSent, code == codes.OK && !info.BytesReceived:
+		return unknown // the instance has not seen it, or nobody has waited for it
 	case code == codes.DeadlineExceeded:
 		if stream && info.BytesReceived { // many streams end like this
 			return fine
 		}
+		return late
+	case code == codes.Unavailable: // it says so, or it ended the stream or the connection
 		return broken
-	case !info.BytesReceived: // not an answer: the connection is gone, which gRPC sees to, or the request is wrong
-		return unknown
+	case code == codes.ResourceExhausted && answeredAtOnce(info):
+		return broken
 	}
 	switch code {
-	case codes.Unavailable, codes.ResourceExhausted:
-		return broken
-	case codes.Internal, codes.Unknown, codes.DataLoss:
-		return faulty
+	case codes.ResourceExhausted, codes.Internal, codes.Unknown, codes.DataLoss:
+		return faulty // or the client made it: of messages too large for it, or that it cannot read or write
 	}
-	return fine
+	if info.BytesReceived {
+		return fine
+	}
+	return unknown
 }
+
+// answeredAtOnce reports whether the status was all of the answer, so that it is
+// certainly the server's: only then the content type is among the trailers.
+func answeredAtOnce(info balancer.DoneInfo) bool { return len(info.Trailer.Get("content-type")) > 0 }

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/go-easyops/easyops/runtime/registry"
@@ -26,15 +28,17 @@ func TestOutcome(t *testing.T) {
 		{codes.PermissionDenied, true, fine, fine},
 		{codes.Canceled, true, unknown, unknown},
 		{codes.Canceled, false, unknown, unknown},
-		{codes.DeadlineExceeded, false, broken, broken},
-		{codes.DeadlineExceeded, true, broken, fine},
+		{codes.DeadlineExceeded, false, late, late},
+		{codes.DeadlineExceeded, true, late, fine},
 		{codes.Unavailable, true, broken, broken},
-		{codes.Unavailable, false, unknown, unknown}, // so was it here
-		{codes.ResourceExhausted, true, broken, broken},
-		{codes.ResourceExhausted, false, unknown, unknown}, // the request is too large
+		{codes.Unavailable, false, broken, broken},
+		{codes.ResourceExhausted, true, faulty, faulty},  // the answer may be too large
+		{codes.ResourceExhausted, false, faulty, faulty}, // or the request
 		{codes.Internal, true, faulty, faulty},
-		{codes.Internal, false, unknown, unknown}, // it cannot be marshalled
+		{codes.Internal, false, faulty, faulty}, // or it cannot be marshalled
 		{codes.Unknown, true, faulty, faulty},
+		{codes.Unknown, false, faulty, faulty},
+		{codes.PermissionDenied, false, unknown, unknown},
 		{codes.DataLoss, true, faulty, faulty},
 	} {
 		info := balancer.DoneInfo{Err: status.Error(tt.code, "x"), BytesSent: true, BytesReceived: tt.received}
@@ -44,6 +48,16 @@ func TestOutcome(t *testing.T) {
 		if got := outcomeOf(info, true); got != tt.stream {
 			t.Errorf("stream, %v, received %v: %d, want %d", tt.code, tt.received, got, tt.stream)
 		}
+		if info.BytesSent = false; !tt.received && outcomeOf(info, false) != unknown {
+			t.Errorf("%v, not sent: it counts", tt.code)
+		}
+	}
+	info := balancer.DoneInfo{
+		Err: status.Error(codes.ResourceExhausted, "x"), BytesSent: true, BytesReceived: true,
+		Trailer: metadata.Pairs("content-type", "application/grpc"),
+	}
+	if got := outcomeOf(info, false); got != broken {
+		t.Errorf("RESOURCE_EXHAUSTED of the server: %d, want %d", got, broken)
 	}
 }
 
@@ -53,7 +67,7 @@ func TestShortDeadline(t *testing.T) {
 	quick := p.ready[1].member
 	quick.load.latency.Store(int64(100 * time.Millisecond))
 	info := balancer.DoneInfo{Err: status.Error(codes.DeadlineExceeded, "x"), BytesSent: true}
-	for took, want := range map[time.Duration]outcome{10 * time.Millisecond: unknown, 150 * time.Millisecond: broken} {
+	for took, want := range map[time.Duration]outcome{10 * time.Millisecond: unknown, 150 * time.Millisecond: late} {
 		trip := &trip{member: p.ready[0].member, ward: p.ward}
 		if got := trip.result(info, took).outcome; got != want {
 			t.Errorf("after %v: %d, want %d", took, got, want)
@@ -110,5 +124,33 @@ func TestInFlightEnds(t *testing.T) {
 	}
 	if len(errs) > 0 {
 		t.Errorf("calls are under way at %v", errs)
+	}
+}
+
+// TestErrorsOfTheClient: what the client cannot take is no failure of instances, and
+// the same status is where they send it.
+func TestErrorsOfTheClient(t *testing.T) {
+	for name, tt := range map[string]struct {
+		does func(context.Context) error
+		want uint64
+	}{
+		"answers too large": {nil, 0},
+		"refuses":           {func(context.Context) error { return status.Error(codes.ResourceExhausted, "busy") }, 1},
+	} {
+		servers, list := startServers(t, 2, 0)
+		c := dialTo(t, newMemory(list...), 0)
+		for _, s := range servers {
+			want(t, c, s.id)
+		}
+		for _, s := range servers {
+			s.does(tt.does)
+		}
+		for range 4 * maxRun {
+			_, err := who(t.Context(), c, grpc.MaxCallRecvMsgSize(1))
+			wantStatus(t, err, codes.ResourceExhausted)
+		}
+		if got := c.Status().Ejections; got != tt.want {
+			t.Errorf("%s: %d ejections, want %d", name, got, tt.want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package routing
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/balancer"
@@ -22,6 +23,9 @@ type waiter struct {
 	config     *policyConfig
 	note       string
 	lastErr    error
+
+	once sync.Once // thousands of calls may wait, and ask again and again
+	none error     // what they are told
 }
 
 // Pick implements [balancer.Picker]. gRPC lets the call wait for the next
@@ -31,20 +35,34 @@ func (w *waiter) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
 	if s == nil { // it found the connection ready, just before
 		s = &call{start: w.since, config: w.config}
 	}
-	end, code, why := s.start.Add(s.config.MaxWait), codes.Unavailable, fmt.Sprintf("waited %v", s.config.MaxWait)
+	end, code := s.start.Add(s.config.MaxWait), codes.Unavailable
 	if deadline, ok := info.Ctx.Deadline(); ok {
 		if by := giveUp(s.start, deadline); by.Before(end) {
-			end, code, why = by, codes.DeadlineExceeded, "the call's deadline ends"
+			end, code = by, codes.DeadlineExceeded
 		}
 	}
 	if !time.Now().Before(end) {
-		return balancer.PickResult{}, status.Errorf(code, "%s; %s", w.reason(s.config), why)
+		why := "the call's deadline ends"
+		if code == codes.Unavailable {
+			why = fmt.Sprintf("waited %v", s.config.MaxWait)
+		}
+		return balancer.PickResult{}, status.Errorf(code, "%s; %s", w.noInstance(s.config), why)
 	}
 	w.policy.lookAt(end)
 	if s.failFast && w.connecting {
 		return balancer.PickResult{}, balancer.ErrNoSubConnAvailable
 	}
-	return balancer.PickResult{}, noInstance(w.reason(s.config))
+	return balancer.PickResult{}, w.noInstance(s.config)
+}
+
+// noInstance returns the reason as an error. All calls of a Conn have the same
+// config, but the balancer may not have been told of it yet.
+func (w *waiter) noInstance(c *policyConfig) error {
+	if c.Service == "" {
+		return noInstance(w.reason(c))
+	}
+	w.once.Do(func() { w.none = noInstance(w.reason(c)) })
+	return w.none
 }
 
 // giveUp returns when a call gives up because of its deadline: not before it

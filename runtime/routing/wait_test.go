@@ -3,12 +3,14 @@ package routing
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -150,5 +152,35 @@ func TestReadyCallsCostNothing(t *testing.T) {
 	ctx, opts := t.Context(), []grpc.CallOption{grpc.WaitForReady(true)}
 	if n := testing.AllocsPerRun(100, func() { c.stamp(ctx, "/"+service+"/Am", false, opts) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestReasonIsMadeOnce: of thousands of calls that wait each looks again and again.
+func TestReasonIsMadeOnce(t *testing.T) {
+	p := policyBuilder{}.Build(&told{}, balancer.BuildOptions{}).(*policy)
+	defer p.Close()
+	p.index = &index{listed: map[class]bool{tagged(tags("v", "x")): true}}
+	k := p.pickerLocked()
+	config := &policyConfig{Service: service, Source: "a list", MaxWait: time.Hour}
+	for name, c := range map[string]*call{
+		"plain":      {config: config},
+		"not listed": {config: config, tags: tagged(tags("v", "y"))},
+		"not yet":    {config: config, tags: tagged(tags("v", "x"))},
+	} {
+		c.Context, c.start = t.Context(), time.Now()
+		info := balancer.PickInfo{Ctx: c}
+		_, err := k.Pick(info)
+		if err == nil || !strings.Contains(err.Error(), service+" ") && !strings.Contains(err.Error(), service+" with") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := testing.AllocsPerRun(100, func() { _, _ = k.Pick(info) }); n >= 1 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+	for n := range 2 * maxAsked { // whatever is asked for
+		_, _ = k.Pick(balancer.PickInfo{Ctx: &call{Context: t.Context(), start: time.Now(), config: config, tags: tagged(tags("v", fmt.Sprint(n)))}})
+	}
+	if len(k.away) > maxAsked {
+		t.Errorf("%d reasons are kept", len(k.away))
 	}
 }

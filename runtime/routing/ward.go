@@ -99,6 +99,7 @@ func (m *member) admit(w *ward, now time.Time, stream bool) (ok bool, news []not
 
 // done takes in what came of a call.
 func (w *ward) done(m *member, now time.Time, r result) {
+	r.excused = r.trial && r.outcome == late && w.oftenLate(m, now)
 	bad, news := m.done(w, now, r)
 	if bad {
 		news = w.judge(m, now, r.err)
@@ -110,8 +111,13 @@ func (w *ward) done(m *member, now time.Time, r result) {
 func (m *member) done(w *ward, now time.Time, r result) (bad bool, news []notice) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if r.lost {
+		r.outcome = m.lose(now, r.took)
+	}
 	m.note(now, r)
 	switch {
+	case m.record.out() && r.trial && r.excused:
+		m.record.postpone(now)
 	case m.record.out() && r.trial:
 		if m.record.tried(now, r.outcome) {
 			news = append(news, w.backLocked(m))
@@ -123,6 +129,17 @@ func (m *member) done(w *ward, now time.Time, r result) (bad bool, news []notice
 		bad = r.outcome != fine
 	}
 	return bad, news
+}
+
+// lose says what it says of the instance that a call was lost. Those that were under
+// way together may be so by one event, such as the end of a process, which is one
+// failure.
+func (m *member) lose(now time.Time, took time.Duration) outcome {
+	if now.Add(-took).Before(m.lost) {
+		return unknown
+	}
+	m.lost = now
+	return broken
 }
 
 // judge ejects the instance if it is bad and may be spared: if not too many are
@@ -141,7 +158,7 @@ func (w *ward) judge(m *member, now time.Time, err error) []notice {
 			return nil // it is back just now
 		}
 	}
-	news := m.eject(w, now, w.othersLocked(m, now), instead, err)
+	news := m.eject(w, now, instead, err)
 	if news != nil {
 		news = append(news, w.pardonLocked(instead, now)...)
 	}
@@ -149,15 +166,16 @@ func (w *ward) judge(m *member, now time.Time, err error) []notice {
 }
 
 // eject ejects the instance if it is bad, and much worse than the one in whose
-// place, if any.
-func (m *member) eject(w *ward, now time.Time, others rate, instead *member, err error) []notice {
+// place, if any. It is called with the lock of the ward.
+func (m *member) eject(w *ward, now time.Time, instead *member, err error) []notice {
+	others, last := w.othersLocked(m, now)
 	severity := 0.0
 	if instead != nil {
 		severity, _ = instead.severity()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.record.out() || !m.record.bad(now, others) || instead != nil && !m.record.worse(now, severity) {
+	if m.record.out() || !m.record.bad(now, others, last) || instead != nil && !m.record.worse(now, severity) {
 		return nil
 	}
 	d := m.record.eject(now)
@@ -167,16 +185,25 @@ func (m *member) eject(w *ward, now time.Time, others rate, instead *member, err
 	return []notice{{instance: m.instance.ID, peer: m.instance.Addr, class: w.class, err: err, duration: d}}
 }
 
-// othersLocked returns how the calls to the others go, but for those that are out.
-func (w *ward) othersLocked(but *member, now time.Time) (others rate) {
+// othersLocked returns how the calls to the others go of late and went the last
+// times, but for those that are out.
+func (w *ward) othersLocked(but *member, now time.Time) (others rate, last tally) {
 	for _, m := range w.members {
 		if m != but && !m.out.Load() {
 			m.mu.Lock()
-			others = others.add(m.record.recently(now))
+			others, last = others.add(m.record.recently(now)), last.add(m.record.last)
 			m.mu.Unlock()
 		}
 	}
-	return others
+	return others, last
+}
+
+// oftenLate reports whether calls to the others often are.
+func (w *ward) oftenLate(but *member, now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, last := w.othersLocked(but, now)
+	return last.share() >= oftenLate
 }
 
 // fastest returns the lowest average latency of the members, 0 for not known.
