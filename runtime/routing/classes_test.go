@@ -105,10 +105,23 @@ func TestOwnersAreIgnored(t *testing.T) {
 	always(t.Context(), t, c, "plain")
 	alone := dial(t, Config{Registry: newMemory(owned(hers.instance(registry.Ready), "alice")), MaxWait: 200 * time.Millisecond})
 	_, err := who(t.Context(), alone)
-	wantStatus(t, err, codes.Unavailable, "lists 1, 1 READY")
+	wantStatus(t, err, codes.Unavailable, "lists 1, 1 READY, 1 for calls of their owner only (-easyops.personal)")
 	if n := hers.calls.Load(); n != 0 {
 		t.Errorf("it got %d calls", n)
 	}
+}
+
+// TestOneAddressTwice: where a plain instance has the address of one that had tags
+// or an owner, and is still listed, calls for these do not wait for it.
+func TestOneAddressTwice(t *testing.T) {
+	now := startServer(t, "now")
+	tagged, hers, fresh := now.instance(registry.Ready), now.instance(registry.Ready), now.instance(registry.Ready)
+	tagged.ID, tagged.Tags = "tagged", tags("track", "canary")
+	hers.ID, hers.Owner = "hers", "alice"
+	fresh.Started = time.Now()
+	c := dial(t, Config{Registry: newMemory(tagged, hers, fresh), Personal: true, User: userOf, MaxWait: 5 * time.Second})
+	always(as(t.Context(), "alice"), t, c, "now")
+	always(WithTags(t.Context(), tags("track", "canary"), FallbackToPlain), t, c, "now")
 }
 
 // TestOwnerComesAndGoes: her calls are hers while her instance can be reached.

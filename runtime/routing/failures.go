@@ -4,6 +4,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"google.golang.org/grpc/balancer"
@@ -21,6 +22,8 @@ const maxTold = 8
 type failures struct {
 	journal *journal
 	service string
+
+	minute budget // entries may come and go as strangers like
 
 	mu   sync.Mutex
 	told map[string]string // by reason: the instance that it was told of
@@ -65,7 +68,7 @@ func (f *failures) isNews(cause, peer string) bool {
 	}, cause)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, known := f.told[reason]; known || len(f.told) >= maxTold {
+	if _, known := f.told[reason]; known || len(f.told) >= maxTold || !f.minute.take(time.Now()) {
 		return false
 	}
 	if f.told == nil {

@@ -113,6 +113,7 @@ func (f *finder) chooseLocked() (now *found, restart bool) {
 		}
 	}
 	f.places = unique(places)
+	f.leaveOut(index)
 	members := f.roster.set(f.places)
 	f.found = &found{
 		note:    fmt.Sprintf("%s lists %s", f.config.source(), s.count(len(f.listed))),
@@ -146,6 +147,20 @@ func (f *finder) keepLocked(s *survey) *index {
 	delete(s.listed, plain)
 	f.chosen = chosen
 	return &index{s.listed}
+}
+
+// leaveOut has calls not wait for classes whose instances all have an address
+// that is another one's by now.
+func (f *finder) leaveOut(x *index) {
+	there := map[class]bool{}
+	for _, p := range f.places {
+		there[p.class] = true
+	}
+	for c := range f.chosen {
+		if !there[c] {
+			delete(x.listed, c)
+		}
+	}
 }
 
 // unique leaves one instance for each address, the one that was started last: the

@@ -21,15 +21,31 @@ const maxNotices = 20
 type notices struct {
 	journal *journal
 	service string
+	minute  budget
+}
 
+// budget is the lines that the log gets in a minute. The zero value is one of
+// maxNotices.
+type budget struct {
 	mu    sync.Mutex
 	since time.Time
-	told  int
+	taken int
+}
+
+// take reports whether there may be another line.
+func (b *budget) take(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Sub(b.since) > time.Minute {
+		b.since, b.taken = now, 0
+	}
+	b.taken++
+	return b.taken <= maxNotices
 }
 
 func (l *notices) tell(news ...notice) {
 	for _, n := range news {
-		if l == nil || !l.may(time.Now()) {
+		if l == nil || !l.minute.take(time.Now()) {
 			continue
 		}
 		who := []any{"service", l.service, "instance", n.instance, "peer", n.peer, "class", n.class.String()}
@@ -39,14 +55,4 @@ func (l *notices) tell(news ...notice) {
 			l.journal.info("an instance that failed gets calls again", who...)
 		}
 	}
-}
-
-func (l *notices) may(now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now.Sub(l.since) > time.Minute {
-		l.since, l.told = now, 0
-	}
-	l.told++
-	return l.told <= maxNotices
 }

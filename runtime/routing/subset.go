@@ -26,6 +26,8 @@ type survey struct {
 	spare  map[class]*shortlist // for those that are down: some others, of any zone
 	listed map[class]bool       // classes with an instance that speaks gRPC, but for plain
 	health [4]int
+	owned  int  // that have an owner
+	tagged int  // that have tags and no owner
 	fit    bool // an instance of any class is
 }
 
@@ -43,10 +45,18 @@ func (s *survey) look(list []registry.Instance) {
 	for n := range list {
 		i := &list[n]
 		s.tally(i.Health)
-		if !slices.Contains(i.Kinds, registry.KindGRPC) || i.Owner != "" && !s.config.Personal {
+		if !slices.Contains(i.Kinds, registry.KindGRPC) {
 			continue
 		}
-		name = appendClass(name[:0], i)
+		if i.Owner != "" {
+			s.owned++
+			if !s.config.Personal {
+				continue
+			}
+		}
+		if name = appendClass(name[:0], i); i.Owner == "" && len(name) > 0 {
+			s.tagged++
+		}
 		fit := s.consider(name, i)
 		if before, known := s.listed[class(name)]; len(name) > 0 && (!known || fit && !before) {
 			s.listed[class(name)] = fit
@@ -100,7 +110,8 @@ func (s *survey) tally(h registry.Health) {
 	}
 }
 
-// count says how many instances are listed, by health.
+// count says how many instances are listed, by health, and who takes only some
+// calls.
 func (s *survey) count(all int) string {
 	if all == 0 {
 		return "no instance"
@@ -110,6 +121,12 @@ func (s *survey) count(all int) string {
 		if s.health[n] > 0 {
 			text += fmt.Sprintf(", %d %s", s.health[n], h)
 		}
+	}
+	if s.owned > 0 {
+		text += fmt.Sprintf(", %d for calls of their owner only (-easyops.personal)", s.owned)
+	}
+	if s.tagged > 0 {
+		text += fmt.Sprintf(", %d for calls with their tags only", s.tagged)
 	}
 	return text
 }
