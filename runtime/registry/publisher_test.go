@@ -22,6 +22,7 @@ type fake struct {
 	hang      bool
 	registers []time.Time // when it was asked
 	leases    []*fakeLease
+	why       error    // why leases are lost
 	history   []string // what was listed, by health; "-" for nothing
 }
 
@@ -117,6 +118,13 @@ type fakeLease struct {
 	closed bool // guarded by fake.mu
 }
 
+// Err is of a lease that knows why it is lost; by default it does not.
+func (l *fakeLease) Err() error {
+	l.fake.mu.Lock()
+	defer l.fake.mu.Unlock()
+	return l.fake.why
+}
+
 func (l *fakeLease) Lost() <-chan struct{} { return l.lost }
 
 func (l *fakeLease) gone() bool {
@@ -129,8 +137,15 @@ func (l *fakeLease) gone() bool {
 }
 
 func (l *fakeLease) Update(ctx context.Context, list []Instance) error {
+	l.fake.mu.Lock()
+	closed := l.closed
+	l.fake.mu.Unlock()
 	if l.gone() {
 		return errLost
+	}
+	if closed { // as it may be where Close failed: it does, and nobody renews the lease
+		l.fake.list([]Instance{{Health: "DYING"}})
+		return nil
 	}
 	if err := l.fake.ask(ctx); err != nil {
 		return err
@@ -249,6 +264,104 @@ func TestUnregisterAndUndo(t *testing.T) {
 	})
 }
 
+// TestUndoAfterFailedUnregister has the registry not answer when it is to take
+// the server out. What was begun to be closed is nobody's to use again.
+func TestUndoAfterFailedUnregister(t *testing.T) {
+	log := published(t, func(t *testing.T, f *fake, p *Publisher) {
+		p.Set(with(Ready))
+		synctest.Wait()
+		f.set(true, false)
+		p.Set(nil)
+		wantState(t, p, Registered) // as far as anyone knows
+		if !errors.Is(p.LastError(), errDown) {
+			t.Errorf("last error %v", p.LastError())
+		}
+		p.Set(with(Ready))
+		wantState(t, p, Lost) // nobody keeps the entries
+		f.set(false, false)
+		time.Sleep(maxRetry)
+		wantState(t, p, Registered)
+		wantPast(t, f, "READY READY -") // the new one, then the end of the old one
+		if got := f.closes(); got != "1 closed of 2" {
+			t.Errorf("leases: %s", got)
+		}
+
+		f.set(true, false)
+		p.Set(nil)
+		synctest.Wait()
+		f.set(false, false)
+		time.Sleep(maxRetry)
+		wantState(t, p, Unregistered)
+		if got := f.closes(); got != "2 closed of 2" || p.LastError() != nil {
+			t.Errorf("leases: %s, %v", got, p.LastError())
+		}
+	})
+	if n := strings.Count(log, "msg=unregistered"); n != 1 {
+		t.Errorf("%d times unregistered, want 1:\n%s", n, log)
+	}
+}
+
+// TestLossSaysWhy has the log name the cause that the lease knows.
+func TestLossSaysWhy(t *testing.T) {
+	log := published(t, func(t *testing.T, f *fake, p *Publisher) {
+		f.why = errors.New("not renewed")
+		p.Set(with(Ready))
+		synctest.Wait()
+		f.lose()
+		time.Sleep(time.Second)
+	})
+	if !strings.Contains(log, `err="not renewed"`) || strings.Contains(log, "dropped") {
+		t.Errorf("the log says\n%s", log)
+	}
+}
+
+// TestStopsQuietly has the registry be away, at a server that it never listed,
+// and at one that it did: stopping takes little time, and the log says nothing
+// of trying again or unregistering.
+func TestStopsQuietly(t *testing.T) {
+	for name, tt := range map[string]struct {
+		listed bool
+		hang   bool
+		most   time.Duration
+	}{
+		"never listed": {false, false, 0},
+		"never asked":  {false, true, 0},
+		"refuses":      {true, false, listStopping},
+		"hangs":        {true, true, listStopping + lateCloseTimeout},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				p := NewPublisher(f, slog.New(slog.NewTextHandler(&log, nil)))
+				f.set(!tt.listed && !tt.hang, !tt.listed && tt.hang)
+				p.Set(with(Ready))
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				f.set(!tt.hang, tt.hang)
+				log.Reset()
+				began := time.Now()
+				ctx, cancel := context.WithTimeout(t.Context(), listStopping)
+				defer cancel()
+				stopErr := p.Stop(ctx, with(Stopping))
+				closeErr := p.Close(t.Context())
+				if d := time.Since(began); d > tt.most {
+					t.Errorf("stopping took %v, want at most %v", d, tt.most)
+				}
+				if (stopErr != nil) != tt.listed || (closeErr != nil) != tt.listed {
+					t.Errorf("stop: %v, close: %v", stopErr, closeErr)
+				}
+			})
+			if log.Len() > 0 {
+				t.Errorf("the log says\n%s", &log)
+			}
+		})
+	}
+}
+
+// listStopping is how long servers give Stop.
+const listStopping = time.Second
+
 func TestPublisherRetriesForEver(t *testing.T) {
 	log := published(t, func(t *testing.T, f *fake, p *Publisher) {
 		f.set(true, false)
@@ -299,8 +412,8 @@ func TestPublisherRegistersAgainAfterLoss(t *testing.T) {
 			t.Errorf("%d leases, want a new one", len(f.leases))
 		}
 	})
-	if n := strings.Count(log, "\n"); n != 4 {
-		t.Errorf("%d lines of log, want registered, lost, registered, unregistered:\n%s", n, log)
+	if n := strings.Count(log, "\n"); n != 5 || strings.Count(log, "registry is down") != 1 {
+		t.Errorf("%d lines of log, want registered, lost, failing and why, registered, unregistered:\n%s", n, log)
 	}
 }
 

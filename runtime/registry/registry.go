@@ -55,7 +55,8 @@ type Instance struct {
 // NewID returns an ID for a new server: 80 random bits, never used before.
 func NewID() string { return strings.ToLower(rand.Text()[:16]) }
 
-// Registry lists instances. Its methods may be called concurrently.
+// Registry lists instances. Its methods may be called concurrently. Errors need
+// not name the registry: who reports them does.
 type Registry interface {
 	// Register lists the instances, which are valid and share one ID, and
 	// keeps them listed until the lease ends. It returns an error when the
@@ -94,9 +95,12 @@ type Lease interface {
 
 	// Lost is closed when the entries are gone, or will be, without having
 	// been revoked. A lost lease is not found again: Register makes a new one.
+	// A lease that has a method Err() error says by it why it is lost; else the
+	// registry is taken to have dropped the entries.
 	Lost() <-chan struct{}
 
 	// Close takes the entries out of the registry and ends the lease, also
-	// where it is lost. Entries that a later lease has made its own stay.
+	// where it is lost. Entries that a later lease has made its own stay. After
+	// an error they end by themselves, soon, and Close may be called again.
 	Close(ctx context.Context) error
 }

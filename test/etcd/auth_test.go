@@ -85,8 +85,8 @@ func TestOwnNamesOnly(t *testing.T) {
 		list []registry.Instance
 		want string
 	}{
-		{r, entries("bad", registry.Ready, "bank.v1.BankService"), `a role of user "echo" must allow it for keys that begin with easyops/SERVICE/`},
-		{r, entries("bad", registry.Ready, "echo.v1.EchoService", "bank.v1.BankService"), "permission denied"},
+		{r, entries("bad", registry.Ready, "bank.v1.BankService"), `a role of user "echo" must allow it: readwrite of keys that begin with easyops/bank.v1.BankService/`},
+		{r, entries("bad", registry.Ready, "echo.v1.EchoService", "bank.v1.BankService"), "begin with easyops/bank.v1.BankService/ or easyops/echo.v1.EchoService/"},
 		{as(t, c, "reader"), entries("bad", registry.Ready, "echo.v1.EchoService"), `user "reader"`},
 		{open(t, c.URL()), entries("bad", registry.Ready, "echo.v1.EchoService"), "name user and password-file"},
 		{open(t, "etcd://echo@"+c.Endpoints()[0]+"?password-file="+passwordFile(t, "wrong")), entries("bad", registry.Ready, "echo.v1.EchoService"), "authentication failed"},
@@ -98,6 +98,22 @@ func TestOwnNamesOnly(t *testing.T) {
 	root := client(t, c.Endpoints(), func(cfg *clientv3.Config) { cfg.Username, cfg.Password = "root", "root" })
 	if left := keys(t, root, "easyops/"); len(left) != 1 {
 		t.Errorf("listed: %v", left)
+	}
+
+	// A role that may read nothing, or one service.
+	if _, err := root.RoleRevokePermission(t.Context(), "echo", "easyops/", clientv3.GetPrefixRangeEnd("easyops/")); err != nil {
+		t.Fatal(err)
+	}
+	blind := watch(t, r, "bank.v1.BankService")
+	blind.waitFor("error", 5*time.Second)
+	_, err := r.(registry.Lister).Services(t.Context())
+	for err, want := range map[error]string{
+		blind.lastErr(): "read of keys that begin with easyops/bank.v1.BankService/",
+		err:             "read of keys that begin with easyops/",
+	} {
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
 	}
 
 	no := watch(t, open(t, c.URL()), "echo.v1.EchoService")

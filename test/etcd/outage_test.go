@@ -1,12 +1,15 @@
 package etcd
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/registry"
+	"github.com/go-easyops/easyops/test/etcdserver"
 )
 
 // These wait for leases to end, all at the same time.
@@ -194,6 +197,88 @@ func TestNoQuorum(t *testing.T) {
 	for _, said := range w.history()[before:] {
 		if said != "error" && said != "[one=READY]" {
 			t.Errorf("the watch said %q", w.history()[before:])
+		}
+	}
+}
+
+// TestUndoAfterFailedUnregister has etcd be silent while a server is taken out,
+// and put back: the lease that was to end must not be taken for one that lives.
+func TestUndoAfterFailedUnregister(t *testing.T) {
+	t.Parallel()
+	c := startEtcd(t, 1)
+	proxy := newProxy(t, c)
+	p := publish(t, open(t, "etcd://"+proxy.Addr()), entries("one", registry.Ready, "echo"))
+	w := watch(t, open(t, c.URL()), "echo")
+	w.waitFor("[one=READY]", 5*time.Second)
+	proxy.Hang(true)
+	p.Set(nil)
+	await(t, "it fails", 10*time.Second, func() bool { return p.LastError() != nil })
+	p.Set(entries("one", registry.Ready, "echo"))
+	proxy.Hang(false)
+	time.Sleep(leaseTime + 3*time.Second) // what nobody renews ends
+	if w.last() != "[one=READY]" || p.State() != registry.Registered {
+		t.Errorf("listed %s, state %s (%v)", w.last(), p.State(), p.LastError())
+	}
+}
+
+// TestLossIsExplained has the log say why a registration was lost: etcd was not
+// reached, or dropped it.
+func TestLossIsExplained(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		spoil func(t *testing.T, c *etcdserver.Cluster)
+		want  []string
+		not   string
+	}{
+		{"stopped", func(_ *testing.T, c *etcdserver.Cluster) { c.Stop(0) }, []string{"the lease could not be renewed for 10s", "connection refused"}, "dropped"},
+		{"revoked", revokeAll, []string{"the registry dropped the entries"}, "renewed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := startEtcd(t, 1)
+			var log logText
+			logger := slog.New(slog.NewTextHandler(&log, nil))
+			p := registry.NewPublisher(open(t, c.URL()), logger)
+			p.Set(entries("one", registry.Ready, "echo"))
+			await(t, "registered", 5*time.Second, func() bool { return p.State() == registry.Registered })
+			tt.spoil(t, c)
+			await(t, "the log says so", leaseTime+10*time.Second, func() bool { return log.count("registration lost") == 1 })
+			for _, part := range tt.want {
+				if log.count(part) == 0 {
+					t.Errorf("the log lacks %q:\n%s", part, &log.text)
+				}
+			}
+			if log.count(tt.not) > 0 || log.count("etcd registry at") != log.count("registry=") {
+				t.Errorf("the log says too much:\n%s", &log.text)
+			}
+			if tt.name == "stopped" {
+				await(t, "the log says what fails since", 10*time.Second, func() bool { return log.count("registration fails, trying again") == 1 })
+			}
+			began, lines := time.Now(), log.count("\n")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_ = p.Stop(ctx, entries("one", registry.Stopping, "echo"))
+			_ = p.Close(t.Context())
+			if d := time.Since(began); d > 1500*time.Millisecond {
+				t.Errorf("stopping took %v", d)
+			}
+			if tt.name == "stopped" && log.count("\n") != lines {
+				t.Errorf("stopping is not quiet:\n%s", &log.text)
+			}
+		})
+	}
+}
+
+func revokeAll(t *testing.T, c *etcdserver.Cluster) {
+	cl := client(t, c.Endpoints())
+	leases, err := cl.Leases(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range leases.Leases {
+		if _, err := cl.Revoke(t.Context(), l.ID); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

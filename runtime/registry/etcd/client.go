@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,7 +40,6 @@ var clients struct {
 // what a registry has to see.
 type client struct {
 	config config
-	logger *slog.Logger
 	users  int // guarded by clients
 	cc     *grpc.ClientConn
 	kv     pb.KVClient
@@ -57,13 +57,13 @@ type client struct {
 
 // acquire returns the client for a cluster, and what gives it back, which may
 // be called more than once.
-func acquire(cfg config, logger *slog.Logger) (*client, func(), error) {
+func acquire(cfg config) (*client, func(), error) {
 	clients.Lock()
 	defer clients.Unlock()
 	c := clients.m[cfg]
 	if c == nil {
 		var err error
-		if c, err = dial(cfg, logger); err != nil {
+		if c, err = dial(cfg); err != nil {
 			return nil, nil, err
 		}
 		if clients.m == nil {
@@ -84,15 +84,15 @@ func release(c *client) {
 	}
 	clients.Unlock()
 	if last {
+		if c.login != nil {
+			c.login.close()
+		}
 		c.cc.Close()
 	}
 }
 
-func dial(cfg config, logger *slog.Logger) (*client, error) {
-	c := &client{config: cfg, logger: logger.With("registry", cfg.String()), began: time.Now(), feeds: map[string]*feed{}}
-	if cfg.user != "" {
-		c.login = newLogin(cfg)
-	}
+func dial(cfg config) (*client, error) {
+	c := &client{config: cfg, began: time.Now(), feeds: map[string]*feed{}}
 	creds := insecure.NewCredentials()
 	if cfg.tls() {
 		var err error
@@ -123,6 +123,9 @@ func dial(cfg config, logger *slog.Logger) (*client, error) {
 		return nil, err
 	}
 	c.cc, c.kv, c.leases, c.watch = cc, pb.NewKVClient(cc), pb.NewLeaseClient(cc), pb.NewWatchClient(cc)
+	if cfg.user != "" {
+		c.login = newLogin(cfg, cc, &c.down)
+	}
 	return c, nil
 }
 
@@ -168,15 +171,19 @@ func (c *client) prepare(ctx context.Context, opts []grpc.CallOption) (context.C
 
 func (c *client) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	ctx, opts = c.prepare(ctx, opts)
+	login := method == pb.Auth_Authenticate_FullMethodName
+	if login { // who wants it waits for the connection
+		opts = append(opts, grpc.WaitForReady(false))
+	}
 	call := func(ctx context.Context) error {
 		err := invoke(ctx, method, req, reply, cc, opts...)
 		c.note(err)
 		return err
 	}
-	if c.login == nil || method == pb.Auth_Authenticate_FullMethodName {
+	if c.login == nil || login {
 		return call(ctx)
 	}
-	return c.login.do(ctx, cc, tokenAge, call)
+	return c.login.do(ctx, cc, call)
 }
 
 func (c *client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (s grpc.ClientStream, err error) {
@@ -186,7 +193,7 @@ func (c *client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 		return err
 	}
 	if c.login != nil {
-		err = c.login.do(ctx, cc, streamTokenAge, call)
+		err = c.login.do(ctx, cc, call)
 	} else {
 		err = call(ctx)
 	}
@@ -196,8 +203,37 @@ func (c *client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	return s, err
 }
 
-// explain makes an error of etcd say what to do about it.
-func (c *client) explain(err error) error {
+// need is what a role must allow for a call: "read" or "readwrite" of the keys
+// that begin so.
+type need struct {
+	access   string
+	prefixes []string
+}
+
+func (n need) String() string {
+	return fmt.Sprintf("%s of keys that begin with %s", n.access, strings.Join(n.prefixes, " or "))
+}
+
+// needFor returns the need for keys: below a service a role allows all or
+// nothing.
+func needFor(access string, keys ...string) need {
+	const most = 4 // that are named
+	n := need{access: access}
+	for _, key := range keys {
+		prefix := key[:strings.LastIndex(key, "/")+1]
+		if !slices.Contains(n.prefixes, prefix) {
+			n.prefixes = append(n.prefixes, prefix)
+		}
+	}
+	if more := len(n.prefixes) - most; more > 0 {
+		n.prefixes = append(n.prefixes[:most], fmt.Sprintf("%d more", more))
+	}
+	return n
+}
+
+// explain makes an error of etcd say what to do about it. The need is that of
+// the call.
+func (c *client) explain(err error, n need) error {
 	if err == nil {
 		return nil
 	}
@@ -208,18 +244,50 @@ func (c *client) explain(err error) error {
 	}
 	switch {
 	case errors.Is(err, rpctypes.ErrPermissionDenied):
-		return fmt.Errorf("%w: a role of %s must allow it for keys that begin with %s/SERVICE/", err, user, c.config.prefix)
+		return fmt.Errorf("%w: a role of %s must allow it: %s", err, user, n)
 	case errors.Is(err, rpctypes.ErrUserEmpty):
 		return fmt.Errorf("%w: this etcd wants a login: name user and password-file in the registry's URL", err)
 	case errors.Is(err, rpctypes.ErrAuthFailed):
 		return fmt.Errorf("%w: look at %s and what %s holds", err, user, c.config.passwordFile)
 	}
 	st, ok := status.FromError(err)
-	switch {
-	case !ok:
+	if !ok {
 		return err
-	case st.Message() == context.DeadlineExceeded.Error():
+	}
+	if cause, ok := connectionError(st.Message()); ok {
+		return fmt.Errorf("etcd is not reached: %s", cause)
+	}
+	if st.Code() == codes.DeadlineExceeded {
 		return errSilent
 	}
 	return errors.New(st.Message())
+}
+
+// explainLate explains the error of a call that was given up after its time.
+func (c *client) explainLate(err error) error {
+	if _, ok := status.FromError(err); !ok {
+		return err
+	}
+	if cause, ok := connectionError(status.Convert(err).Message()); ok {
+		return fmt.Errorf("etcd is not reached: %s", cause)
+	}
+	return errSilent
+}
+
+// connectionError returns what the text of an error says of a connection that
+// could not be made or broke, without what gRPC puts around it in several
+// layers.
+func connectionError(text string) (string, bool) {
+	_, quoted, ok := strings.Cut(text, "connection error: desc = ")
+	if !ok {
+		return "", false
+	}
+	prefix, err := strconv.QuotedPrefix(quoted)
+	if err == nil {
+		quoted, _ = strconv.Unquote(prefix) // it is quoted well
+	}
+	for _, layer := range []string{"transport: ", "Error while dialing: ", "error while dialing: ", "authentication handshake failed: ", "dial tcp "} {
+		quoted = strings.TrimPrefix(quoted, layer)
+	}
+	return strings.Replace(quoted, ": connect: ", ": ", 1), true
 }

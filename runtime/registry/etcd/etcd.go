@@ -39,7 +39,9 @@
 // Where etcd has users, a program needs a role that may read PREFIX/ to find
 // services, and one that may read and write PREFIX/SERVICE/ for each service
 // that it registers. One role that may write all lets it pose as any service;
-// clients see that by its certificate alone.
+// clients see that by its certificate alone. It logs in once, and again where
+// etcd refuses its token; a login that takes long is waited for, for a minute,
+// and one that fails is tried again later and later.
 //
 // # Outages
 //
@@ -47,6 +49,15 @@
 // older one than before, an instance that is no longer listed is kept for one
 // more lease, in which its server comes back if it still runs. Otherwise a key
 // that is gone is believed at once.
+//
+// A watch that breaks, as where a member is restarted, goes on where it was.
+// Where that is compacted, the service is listed again, by all clients of the
+// member within a second. How far a watch has come it learns from the changes of
+// its service, and where there are none from etcd, which by itself says so each
+// ten minutes (--watch-progress-notify-interval). So lists are not read again
+// where etcd keeps history for longer than that, however quiet the service. What
+// etcd says when it is asked for a sign of life does not count: before 3.4.25
+// and 3.5.8 that may overtake changes.
 package etcd
 
 import (
@@ -54,10 +65,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"time"
-
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/go-easyops/easyops/runtime/registry"
 )
@@ -91,7 +99,8 @@ var (
 
 // Open returns the registry that the URL names; it neither asks etcd nor waits
 // for it. All that the same process opens with the same URL shares connections
-// and watches. No logger means slog.Default(). The caller closes it.
+// and watches; what goes on there is logged for each who watches at the time, by
+// equal loggers once. No logger means slog.Default(). The caller closes it.
 func Open(url string, logger *slog.Logger) (*Registry, error) {
 	if logger == nil {
 		logger = slog.Default()
@@ -100,7 +109,7 @@ func Open(url string, logger *slog.Logger) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registry %s: %w", registry.Redact(url), err)
 	}
-	c, release, err := acquire(cfg, logger)
+	c, release, err := acquire(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("registry %s: %w", registry.Redact(url), err)
 	}
@@ -123,16 +132,16 @@ func (r *Registry) Close() error {
 func (r *Registry) Register(ctx context.Context, instances []registry.Instance) (registry.Lease, error) {
 	values, err := r.config.encodeAll(instances)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r, err)
+		return nil, err
 	}
-	c, release, err := acquire(r.config, r.logger)
+	c, release, err := acquire(r.config)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r, err)
+		return nil, err
 	}
-	l, err := grant(ctx, c, values, instances[0].ID)
+	l, err := grant(ctx, c, values, instances[0].ID, r.logger.With("registry", r.String()))
 	if err != nil {
 		release()
-		return nil, fmt.Errorf("%s: %w", r, err)
+		return nil, err
 	}
 	l.release = release
 	return l, nil
@@ -141,18 +150,18 @@ func (r *Registry) Register(ctx context.Context, instances []registry.Instance) 
 // Watch implements [registry.Registry].
 func (r *Registry) Watch(ctx context.Context, service string, update func([]registry.Instance, error)) {
 	if !registry.ValidService(service) {
-		update(nil, fmt.Errorf("%s: no service can have the name %.64q", r, service))
+		update(nil, fmt.Errorf("no service can have the name %.64q", service))
 		<-ctx.Done()
 		return
 	}
-	c, release, err := acquire(r.config, r.logger)
+	c, release, err := acquire(r.config)
 	if err != nil {
-		update(nil, fmt.Errorf("%s: %w", r, err))
+		update(nil, err)
 		<-ctx.Done()
 		return
 	}
 	defer release()
-	f, news := c.subscribe(service)
+	f, news := c.subscribe(service, r.logger)
 	defer c.unsubscribe(f, news)
 
 	var seen int
@@ -164,7 +173,7 @@ func (r *Registry) Watch(ctx context.Context, service string, update func([]regi
 			seen = version
 		}
 		if err != nil && !failing {
-			update(nil, fmt.Errorf("%s: %w", r, err))
+			update(nil, err)
 		}
 		failing = err != nil
 		select {
@@ -174,33 +183,10 @@ func (r *Registry) Watch(ctx context.Context, service string, update func([]regi
 	}
 }
 
-// Services implements [registry.Lister], with a question for each service.
-func (r *Registry) Services(ctx context.Context) (names []string, err error) {
-	all := r.config.prefix + "/"
-	for from := all; ; {
-		key, err := r.client.firstKey(ctx, from, rangeEnd(all))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", r, err)
-		}
-		if key == "" {
-			return names, nil
-		}
-		name, _, _ := strings.Cut(strings.TrimPrefix(key, all), "/")
-		if registry.ValidService(name) {
-			names = append(names, name)
-		}
-		from = rangeEnd(all + name + "/")
-	}
-}
-
-func (c *client) firstKey(ctx context.Context, from, end string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	resp, err := c.kv.Range(ctx, &pb.RangeRequest{Key: []byte(from), RangeEnd: []byte(end), Limit: 1, KeysOnly: true})
-	if err != nil || len(resp.Kvs) == 0 {
-		return "", c.explain(err)
-	}
-	return string(resp.Kvs[0].Key), nil
+// Services implements [registry.Lister], with a question for each 1,000 keys,
+// and with fewer where a service has more of them.
+func (r *Registry) Services(ctx context.Context) ([]string, error) {
+	return r.client.services(ctx, r.config.prefix+"/")
 }
 
 // rangeEnd returns the first key after all that begin with the prefix, which

@@ -3,7 +3,9 @@ package etcd
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"time"
 
@@ -18,7 +20,10 @@ const (
 	minRetry    = 300 * time.Millisecond // between two attempts to list
 	maxRetry    = 2 * time.Second
 	blinkTime   = leaseTime / 3 // an interruption in which no lease ends that was renewed
-	maxBad      = 1000          // keys of which is remembered that they are bad
+	// spreadTime is for all clients of a member that went, whose revisions are
+	// compacted, to list again. With what came before it is less than blinkTime.
+	spreadTime = time.Second
+	maxBad     = 1000 // keys of which is remembered that they are bad
 )
 
 var (
@@ -51,12 +56,12 @@ type feed struct {
 	list     []registry.Instance // shared, never changed
 	version  int                 // counts the lists
 	err      error               // why etcd cannot be asked
-	watchers map[chan struct{}]struct{}
+	watchers map[chan struct{}]*slog.Logger
 }
 
 // subscribe returns the feed of a service and a channel that gets something
 // after each change of what it has, and now.
-func (c *client) subscribe(service string) (*feed, chan struct{}) {
+func (c *client) subscribe(service string, logger *slog.Logger) (*feed, chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.feeds[service]
@@ -65,16 +70,16 @@ func (c *client) subscribe(service string) (*feed, chan struct{}) {
 		f = &feed{
 			client: c, service: service, prefix: c.config.servicePrefix(service),
 			cancel: cancel, done: make(chan struct{}),
-			bad: map[string]struct{}{}, watchers: map[chan struct{}]struct{}{},
+			bad: map[string]struct{}{}, watchers: map[chan struct{}]*slog.Logger{},
 		}
 		c.feeds[service] = f
-		go f.run(ctx)
+		defer func() { go f.run(ctx) }() // once there is who hears of it
 	}
 	f.users++
 	news := make(chan struct{}, 1)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.watchers[news] = struct{}{}
+	f.watchers[news] = logger
 	return f, news
 }
 
@@ -111,7 +116,10 @@ func (f *feed) run(ctx context.Context) {
 	for delay := minRetry; ctx.Err() == nil; delay = min(2*delay, maxRetry) {
 		began := time.Now()
 		err := f.follow(ctx)
-		if time.Since(began) > maxRetry || errors.Is(err, rpctypes.ErrCompacted) { // it worked
+		switch {
+		case errors.Is(err, rpctypes.ErrCompacted):
+			delay = spreadTime
+		case time.Since(began) > maxRetry: // it worked
 			delay = minRetry
 		}
 		// Others lost their watches at the same moment.
@@ -138,7 +146,7 @@ func (f *feed) follow(ctx context.Context) error {
 	err = f.serve(ctx, s, nil)
 	s.close()
 	f.broken = !s.cut || err != s.err //nolint:errorlint // whether it is the very one
-	f.client.logger.Debug("watch ended", "service", f.service, "err", err)
+	f.logger().Debug("watch ended", "err", err)
 	return err
 }
 
@@ -189,7 +197,7 @@ func (f *feed) fail(ctx context.Context, err error) {
 	f.notifyLocked()
 	f.mu.Unlock()
 	if first {
-		f.client.logger.Warn("registry cannot be asked, what is known of the service is kept", "service", f.service, "err", err)
+		f.logger().Warn("registry cannot be asked, what is known of the service is kept", "err", err)
 	}
 }
 
@@ -200,8 +208,28 @@ func (f *feed) heal() {
 	f.err = nil
 	f.mu.Unlock()
 	if failed {
-		f.client.logger.Info("registry can be asked again", "service", f.service)
+		f.logger().Info("registry can be asked again")
 	}
+}
+
+// logger logs for all who watch now, through equal handlers once: they may have
+// others than who began, and is gone.
+func (f *feed) logger() *slog.Logger {
+	f.mu.Lock()
+	known := map[any]bool{}
+	var handlers []slog.Handler
+	for _, l := range f.watchers {
+		h := l.Handler()
+		if reflect.ValueOf(h).Comparable() {
+			if known[h] {
+				continue
+			}
+			known[h] = true
+		}
+		handlers = append(handlers, h)
+	}
+	f.mu.Unlock()
+	return slog.New(slog.NewMultiHandler(handlers...)).With("registry", f.client.config.String(), "service", f.service)
 }
 
 // changed has the list published soon: at once, where it was not just now.

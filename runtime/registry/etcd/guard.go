@@ -16,7 +16,8 @@ import (
 // else may insist.
 const healTime = time.Second
 
-// guard watches the keys of the lease until the context ends. What others delete or overwrite is put back.
+// guard watches the keys of the lease until the context ends. What others
+// delete or overwrite is put back.
 func (l *lease) guard(ctx context.Context) {
 	for check, delay := false, minRetry; ; check, delay = true, min(2*delay, maxRetry) {
 		began := time.Now()
@@ -108,7 +109,7 @@ func (l *lease) heal(ctx context.Context, key string) error {
 		return err
 	}
 	if !warned {
-		l.client.logger.Warn("registry entry was deleted or overwritten by someone else, and is put back", "instance", l.instance, "service", services(l.client.config.prefix, []string{key}))
+		l.logger.Warn("registry entry was deleted or overwritten by someone else, and is put back", "instance", l.instance, "service", services(l.client.config.prefix, []string{key}))
 	}
 	return nil
 }
@@ -130,7 +131,7 @@ func (l *lease) check(ctx context.Context) error {
 		resp, err := l.client.kv.Txn(limited, &pb.TxnRequest{Success: ops})
 		cancel()
 		if err != nil {
-			return l.client.explain(err)
+			return l.client.explain(err, needFor("read", part...))
 		}
 		for n, r := range resp.Responses {
 			kvs := r.GetResponseRange().GetKvs()

@@ -51,7 +51,7 @@ func (f *feed) read(kv *mvccpb.KeyValue) *item {
 	key := string(kv.Key)
 	if _, known := f.bad[key]; !known && len(f.bad) < maxBad {
 		f.bad[key] = struct{}{}
-		f.client.logger.Warn("registry entry is skipped", "service", f.service, "key", fmt.Sprintf("%+.256q", key), "err", err)
+		f.logger().Warn("registry entry is skipped", "key", fmt.Sprintf("%+.256q", key), "err", err)
 	}
 	return nil
 }
@@ -99,8 +99,11 @@ func (f *feed) take(resp *pb.WatchResponse) error {
 		}
 		f.changed()
 	}
-	if n := len(resp.Events); n > 0 && !resp.Fragment {
+	switch n := len(resp.Events); {
+	case n > 0 && !resp.Fragment:
 		f.at.revision = resp.Events[n-1].Kv.ModRevision
+	case progress && resp.WatchId >= 0: // it came in line with the changes, which an answer to check may not
+		f.at.revision = resp.Header.Revision
 	}
 	return nil
 }
@@ -126,7 +129,7 @@ func (f *feed) put(kv *mvccpb.KeyValue, at int, known bool) {
 // limit notes whether there are more entries than are followed.
 func (f *feed) limit(full bool) {
 	if full && !f.full {
-		f.client.logger.Warn("registry lists too many instances, the last are left out", "service", f.service, "followed", registry.MaxInstances)
+		f.logger().Warn("registry lists too many instances, the last are left out", "followed", registry.MaxInstances)
 	}
 	f.full = full
 }

@@ -18,9 +18,10 @@ import (
 // name at revision 10 of cluster 1.
 func newFeed(log *strings.Builder, ids ...string) *feed {
 	f := &feed{
-		client:  &client{logger: slog.New(slog.NewTextHandler(log, nil))},
+		client:  &client{},
 		service: "echo", prefix: "p/echo/", bad: map[string]struct{}{},
-		at: listing{cluster: 1, revision: 10, all: true},
+		at:       listing{cluster: 1, revision: 10, all: true},
+		watchers: map[chan struct{}]*slog.Logger{nil: slog.New(slog.NewTextHandler(log, nil))},
 	}
 	f.merge(f.readAll(ids...), time.Now(), true)
 	return f
@@ -157,6 +158,35 @@ func TestBackInTime(t *testing.T) {
 		t.Errorf("have %s", f.ids())
 	}
 }
+
+// TestProgress says how far the watch is, in line with the changes, and without
+// that. Only the first counts.
+func TestProgress(t *testing.T) {
+	f := newFeed(new(strings.Builder), "a")
+	for _, step := range []struct {
+		what string
+		m    *pb.WatchResponse
+		want int64
+	}{
+		{"asked for", watchMessage(-1, message(20)), 10},
+		{"by itself", watchMessage(0, message(20)), 20},
+		{"what begins", &pb.WatchResponse{Header: message(30).Header, Created: true}, 20},
+		{"a change", message(31, event(mvccpb.PUT, "b", 31)), 31},
+		{"a part of one", fragment(message(32, event(mvccpb.PUT, "c", 32))), 31},
+		{"its end", message(32, event(mvccpb.PUT, "d", 32)), 32},
+	} {
+		if err := f.take(step.m); err != nil || f.at.revision != step.want {
+			t.Errorf("%s: at %d, want %d, %v", step.what, f.at.revision, step.want, err)
+		}
+	}
+	if got := f.ids(); got != "a b c d" {
+		t.Errorf("have %s", got)
+	}
+}
+
+func watchMessage(id int64, m *pb.WatchResponse) *pb.WatchResponse { m.WatchId = id; return m }
+
+func fragment(m *pb.WatchResponse) *pb.WatchResponse { m.Fragment = true; return m }
 
 func TestTooMany(t *testing.T) {
 	var log strings.Builder

@@ -3,17 +3,19 @@ package etcd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
 // renewTimeout is for one attempt to renew a lease. Of those that fit into one,
 // several may meet a member that hangs.
 const renewTimeout = time.Second
 
-var errGone = errors.New("etcd does not know the lease any more")
+var errGone = errors.New("the registry dropped the entries: etcd does not know their lease any more")
 
 // keep renews the lease three times while it lasts, until the context ends or
 // the lease does.
@@ -35,10 +37,10 @@ func (l *lease) keep(ctx context.Context) {
 		case err == nil:
 			end, wait = asked.Add(left), left/3
 		case errors.Is(err, errGone):
-			l.lose(err.Error())
+			l.lose(err)
 			return
 		case time.Now().After(end):
-			l.lose("not renewed in time: " + err.Error())
+			l.lose(fmt.Errorf("the lease could not be renewed for %v: %w", l.time, err))
 			return
 		default: // at once at another member, then slower
 			wait = 200 * time.Millisecond
@@ -50,6 +52,7 @@ func (l *lease) keep(ctx context.Context) {
 type renewer struct {
 	lease  *lease
 	stream pb.Lease_LeaseKeepAliveClient
+	opened time.Time // the stream, after its token was made
 	cancel context.CancelFunc
 }
 
@@ -68,6 +71,7 @@ func (r *renewer) renew(ctx context.Context) (left time.Duration, err error) {
 	giveUp := time.AfterFunc(renewTimeout, r.cancel)
 	if r.stream == nil {
 		r.stream, err = r.lease.client.leases.LeaseKeepAlive(ctx)
+		r.opened = time.Now()
 	}
 	var resp *pb.LeaseKeepAliveResponse
 	if err == nil {
@@ -82,11 +86,22 @@ func (r *renewer) renew(ctx context.Context) (left time.Duration, err error) {
 	case err != nil:
 		r.reset()
 		if !timely {
-			err = errSilent
+			return 0, r.lease.client.explainLate(err)
 		}
-		return 0, r.lease.client.explain(err)
+		r.lease.client.forget(err, r.opened)
+		return 0, r.explain(err)
 	case resp.TTL <= 0:
 		return 0, errGone
 	}
 	return time.Duration(resp.TTL) * time.Second, nil
+}
+
+// explain looks at the keys only where it has to: who writes them meanwhile
+// must not hold up renewals.
+func (r *renewer) explain(err error) error {
+	var n need
+	if errors.Is(rpctypes.Error(err), rpctypes.ErrPermissionDenied) {
+		n = r.lease.need()
+	}
+	return r.lease.client.explain(err, n)
 }

@@ -3,7 +3,7 @@ package etcd
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -24,7 +24,8 @@ const maxOps = 128
 // it: one keeps it alive, one watches its keys.
 type lease struct {
 	client   *client
-	release  func() // gives the client back
+	logger   *slog.Logger // of who registered
+	release  func()       // gives the client back
 	id       int64
 	instance string
 	time     time.Duration // that etcd gave it
@@ -34,6 +35,7 @@ type lease struct {
 	wg       sync.WaitGroup
 	stop     sync.Once
 	lost     chan struct{}
+	why      error // set before lost is closed
 	loseOnce sync.Once
 	rekeyed  chan struct{} // the keys are other ones
 
@@ -44,16 +46,16 @@ type lease struct {
 }
 
 // grant makes a lease with the values on it.
-func grant(ctx context.Context, c *client, values map[string]string, instance string) (*lease, error) {
+func grant(ctx context.Context, c *client, values map[string]string, instance string, logger *slog.Logger) (*lease, error) {
 	l := &lease{
-		client: c, instance: instance, granted: time.Now(),
+		client: c, logger: logger, instance: instance, granted: time.Now(),
 		lost: make(chan struct{}), rekeyed: make(chan struct{}, 1),
 	}
 	limited, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	resp, err := c.leases.LeaseGrant(limited, &pb.LeaseGrantRequest{TTL: int64(leaseTime / time.Second)})
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, c.explain(err, need{})
 	}
 	l.id, l.time = resp.ID, time.Duration(resp.TTL)*time.Second
 	var life context.Context
@@ -72,12 +74,22 @@ func grant(ctx context.Context, c *client, values map[string]string, instance st
 func (l *lease) Lost() <-chan struct{} { return l.lost }
 
 // lose ends what looks after the lease: its keys are for another one to take.
-func (l *lease) lose(why string) {
+func (l *lease) lose(why error) {
 	l.loseOnce.Do(func() {
 		l.cancel()
-		l.client.logger.Debug("lease lost", "instance", l.instance, "err", why)
+		l.why = why
 		close(l.lost)
 	})
+}
+
+// Err says why the lease is lost, once it is.
+func (l *lease) Err() error {
+	select {
+	case <-l.lost:
+		return l.why
+	default:
+		return nil
+	}
 }
 
 // Update implements [registry.Lease].
@@ -91,15 +103,12 @@ func (l *lease) Update(ctx context.Context, instances []registry.Instance) error
 		defer l.mu.Unlock()
 		err = l.write(ctx, values)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", l.client.config, err)
-	}
-	return nil
+	return err
 }
 
 // Close implements [registry.Lease].
 func (l *lease) Close(ctx context.Context) error {
-	c, release, err := acquire(l.client.config, l.client.logger)
+	c, release, err := acquire(l.client.config)
 	if err == nil {
 		defer release()
 		l.stop.Do(func() {
@@ -110,10 +119,7 @@ func (l *lease) Close(ctx context.Context) error {
 		l.client = c // an earlier Close gave the other one back
 		err = l.revoke(ctx, askTimeout)
 	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", l.client.config, err)
-	}
-	return nil
+	return err
 }
 
 // revoke ends the lease, and with it its keys.
@@ -124,7 +130,14 @@ func (l *lease) revoke(ctx context.Context, timeout time.Duration) error {
 	if errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
 		return nil
 	}
-	return l.client.explain(err)
+	return l.client.explain(err, l.need())
+}
+
+// need is for what changes the lease.
+func (l *lease) need() need {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return needFor("readwrite", slices.Sorted(maps.Keys(l.values))...)
 }
 
 // write puts the values, and deletes what is no longer to be listed.
@@ -167,12 +180,25 @@ func (l *lease) commit(ctx context.Context, ops []*pb.RequestOp) (revision int64
 	defer cancel()
 	resp, err := l.client.kv.Txn(ctx, &pb.TxnRequest{Success: ops})
 	if errors.Is(rpctypes.Error(err), rpctypes.ErrLeaseNotFound) {
-		l.lose("etcd does not know it")
+		l.lose(errGone)
 	}
 	if err != nil {
-		return 0, l.client.explain(err)
+		return 0, l.client.explain(err, needFor("readwrite", keysOf(ops)...))
 	}
 	return resp.Header.Revision, nil
+}
+
+// keysOf returns the keys that operations of a transaction change.
+func keysOf(ops []*pb.RequestOp) []string {
+	keys := make([]string, len(ops))
+	for n, op := range ops {
+		if put := op.GetRequestPut(); put != nil {
+			keys[n] = string(put.Key)
+		} else {
+			keys[n] = string(op.GetRequestDeleteRange().GetKey())
+		}
+	}
+	return keys
 }
 
 // services names what the keys list, for logs.

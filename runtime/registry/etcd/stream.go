@@ -28,6 +28,8 @@ type keyRange struct{ key, end string }
 // wrong, because only who lists again afterwards has missed nothing.
 type watchStream struct {
 	client *client
+	ranges []keyRange
+	opened time.Time // after its token was made
 	ws     pb.Watch_WatchClient
 	cancel context.CancelFunc
 	ticker *time.Ticker // for check
@@ -44,21 +46,22 @@ func (c *client) open(ctx context.Context, rev int64, ranges ...keyRange) (*watc
 	ctx, cancel := context.WithCancel(ctx)
 	giveUp := time.AfterFunc(askTimeout, cancel)
 	ws, err := c.watch.Watch(ctx)
+	opened := time.Now()
 	for _, r := range ranges {
 		if err == nil {
 			err = ws.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
-				Key: []byte(r.key), RangeEnd: []byte(r.end), StartRevision: rev, Fragment: true,
+				Key: []byte(r.key), RangeEnd: []byte(r.end), StartRevision: rev, Fragment: true, ProgressNotify: true,
 			}}})
 		}
 	}
 	if timely := giveUp.Stop(); err != nil || !timely {
 		cancel()
 		if !timely {
-			err = errSilent
+			return nil, c.explainLate(err)
 		}
-		return nil, c.explain(err)
+		return nil, c.explain(err, needForRanges(ranges))
 	}
-	s := &watchStream{client: c, ws: ws, cancel: cancel, ticker: time.NewTicker(probeTime), news: make(chan *pb.WatchResponse)}
+	s := &watchStream{client: c, ranges: ranges, opened: opened, ws: ws, cancel: cancel, ticker: time.NewTicker(probeTime), news: make(chan *pb.WatchResponse)}
 	go s.receive(ctx)
 	return s, nil
 }
@@ -69,7 +72,7 @@ func (s *watchStream) receive(ctx context.Context) {
 		resp, err := s.ws.Recv()
 		s.client.note(err)
 		if err != nil {
-			s.err, s.cut = s.client.explain(err), status.Code(err) == codes.Unavailable
+			s.err, s.cut = s.client.explain(err, needForRanges(s.ranges)), status.Code(err) == codes.Unavailable
 			return
 		}
 		select {
@@ -109,12 +112,27 @@ func (s *watchStream) look(resp *pb.WatchResponse, ok bool) error {
 	case resp.CompactRevision != 0:
 		return rpctypes.ErrCompacted
 	case resp.Canceled:
-		if s.client.login != nil {
-			s.client.login.forget()
-		}
-		return s.client.explain(refusal(resp.CancelReason))
+		err := refusal(resp.CancelReason)
+		s.client.forget(err, s.opened)
+		return s.client.explain(err, needForRanges(s.ranges))
 	}
 	return nil
+}
+
+func needForRanges(ranges []keyRange) need {
+	keys := make([]string, len(ranges))
+	for n, r := range ranges {
+		keys[n] = r.key
+	}
+	return needFor("read", keys...)
+}
+
+// forget has the token not be used again that a stream had which was opened
+// then, if its error says that it is stale.
+func (c *client) forget(err error, opened time.Time) {
+	if c.login != nil && stale(err) {
+		c.login.forget(opened)
+	}
 }
 
 // refusal makes an error of the text of one.

@@ -43,6 +43,10 @@ func parse(text string) (config, error) {
 	if !ok {
 		return config{}, errors.New("must be etcd://host:port,…/prefix?…")
 	}
+	if at := strings.IndexAny(rest, "/?"); at >= 0 && strings.Contains(rest[at:], "@") {
+		// It may be a password with a slash in it, so nothing is quoted.
+		return config{}, errors.New("an @ stands after the first / or ?: a user comes before the hosts, and a password belongs into a file, password-file=PATH; elsewhere write %40")
+	}
 	rest, query, _ := strings.Cut(rest, "?")
 	hosts, path, _ := strings.Cut(rest, "/")
 
@@ -69,6 +73,12 @@ func (c *config) setUser(text string) (err error) {
 func (c *config) setHosts(text string) error {
 	var list []string
 	for host := range strings.SplitSeq(text, ",") {
+		if host == "http:" || host == "https:" {
+			return fmt.Errorf("drop %s// after etcd://: for TLS name the authority, ca=FILE or ca=system", host)
+		}
+		if strings.Count(host, ":") > 1 && !strings.HasPrefix(host, "[") {
+			return fmt.Errorf("hosts %.64q: an IPv6 address stands in brackets: [::1]:%s", text, defaultPort)
+		}
 		addr := host
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			addr = net.JoinHostPort(strings.Trim(host, "[]"), defaultPort)
