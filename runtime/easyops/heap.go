@@ -15,6 +15,16 @@ import (
 // more garbage. See https://go.dev/doc/gc-guide#GOGC.
 const heapReserve = 4 << 20
 
+// holdReserve holds the reserve from its first call on. To take it is a collection
+// by itself, which is not for the start.
+func (s *Server) holdReserve() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reserve == nil {
+		s.reserve = reserveHeap()
+	}
+}
+
 // reserveHeap returns the reserve, which counts for as long as it is kept.
 func reserveHeap() []byte {
 	return make([]byte, reserveFor(os.Getenv("GOGC"), gcPercent(), debug.SetMemoryLimit(-1)))

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"testing"
+	"time"
 )
 
 // heapGoal returns how large the heap may grow before garbage is collected.
@@ -19,17 +20,26 @@ func heapGoal() uint64 {
 // TestHeapReserve: garbage is collected less often while a server serves, and as
 // often as before where GOGC is set.
 func TestHeapReserve(t *testing.T) {
-	r := newRig(t, ways[0], &funcs{})
+	held := reserveHeap()
 	runtime.GC() // what other tests have left
 	with := heapGoal()
-	r.reserve = nil
+	runtime.KeepAlive(held)
 	if without := heapGoal(); with < without+heapReserve {
 		t.Errorf("garbage is collected at %d bytes with the reserve, at %d without", with, without)
 	}
-	t.Setenv("GOGC", "100")
-	told := newRig(t, ways[0], &funcs{})
-	if n := len(told.reserve); n != 0 {
-		t.Errorf("%d bytes are held though GOGC is set", n)
+	for gogc, want := range map[string]int{"": heapReserve, "100": 0} {
+		t.Setenv("GOGC", gogc)
+		inBubble(t, func(t *testing.T) {
+			s := newRig(t, ways[0], &funcs{})
+			held := func() int {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return len(s.reserve)
+			}
+			wantEqual(t, "before the start is over", held(), 0)
+			time.Sleep(2 * time.Second)
+			wantEqual(t, "held with GOGC "+gogc, held(), want)
+		})
 	}
 }
 

@@ -41,7 +41,7 @@ func (s *Server) newPages() (err error) {
 			Services: s.serviceNames(), Instance: s.id, RuntimeVersion: runtimeVersion(), Started: s.started,
 		}),
 		s.pages.HandleAPI(sync.OnceValue(s.describe)),
-		s.pages.HandleMetrics(s.metrics.Registry()),
+		s.pages.HandleMetrics(s.metrics),
 		s.pages.HandleConnections(connections),
 		s.pages.HandleDependencies(s.dependencies),
 		s.pages.HandleUnregister(s.setTakenOut),

@@ -208,7 +208,6 @@ func (r registrar) GetServiceInfo() map[string]grpc.ServiceInfo { return r.s.grp
 // serve begins. From here on the server is stopped by [Server.stop] only.
 func (s *Server) serve() {
 	s.serving.Store(true)
-	s.reserve = reserveHeap()
 	s.newPublisher()
 	s.run("port", func() error { return s.port.Serve() })
 	s.run("gRPC", func() error { return s.grpc.Serve(s.port.GRPCListener()) })
@@ -217,6 +216,7 @@ func (s *Server) serve() {
 	}
 	s.background.Go(func() {
 		everySecond(s.life, func(now time.Time) {
+			s.holdReserve()
 			s.calls.look(now)
 			s.resets.forget(now)
 		})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/grpc/codes"
 )
 
@@ -43,6 +44,7 @@ func sec(n int) time.Duration { return time.Duration(n) * time.Second }
 type Set struct {
 	registry *prometheus.Registry
 	parts    int
+	shared   func() error // adds the collectors of the process: they take a tenth of a start
 	panics   *prometheus.CounterVec
 	other    *Method
 
@@ -57,7 +59,8 @@ type Set struct {
 // an error, and is left as it was; Go, process and build collectors that stand
 // there already are not.
 func New(registry *prometheus.Registry) (*Set, error) {
-	if registry == nil {
+	own := registry == nil
+	if own {
 		registry = prometheus.NewRegistry()
 	}
 	s := &Set{registry: registry, parts: min(goruntime.GOMAXPROCS(0), maxParts), methods: make(map[string]*Method)}
@@ -68,7 +71,11 @@ func New(registry *prometheus.Registry) (*Set, error) {
 	if err := s.register(methods{s}, s.panics); err != nil {
 		return nil, err
 	}
-	if err := s.registerShared(); err != nil {
+	s.shared = sync.OnceValue(s.registerShared)
+	if own { // nothing can stand in their way
+		return s, nil
+	}
+	if err := s.shared(); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -83,8 +90,14 @@ const maxParts = 16
 // processor, but not more than 16.
 func (s *Set) Parts() int { return s.parts }
 
-// Registry is where the metrics are gathered, and where users add their own.
-func (s *Set) Registry() *prometheus.Registry { return s.registry }
+// Registry is where the metrics are gathered.
+func (s *Set) Registry() *prometheus.Registry {
+	_ = s.shared() // has failed in New, if at all
+	return s.registry
+}
+
+// Gather implements [prometheus.Gatherer].
+func (s *Set) Gather() ([]*dto.MetricFamily, error) { return s.Registry().Gather() }
 
 // Method is the metrics of one registered method, such as
 // "echo.v1.EchoService/Echo" (a leading slash is ignored). It is meant for the
