@@ -109,8 +109,8 @@ func TestFewCalls(t *testing.T) {
 
 // setBack returns the time that is read when the clock on the wall was set back.
 func setBack(t time.Time, by time.Duration) time.Time {
-	const secondsAt = 30                                                  // as package time has it in a time with a monotonic part
-	*(*uint64)(unsafe.Pointer(&t)) -= uint64(by/time.Second) << secondsAt //nolint:gosec // there is no other way to have one
+	const secondsAt = 30 // as package time has it in a time with a monotonic part
+	*(*uint64)(unsafe.Pointer(&t)) -= uint64(by/time.Second) << secondsAt
 	return t
 }
 

@@ -154,8 +154,12 @@ func TestRegistryOnTheHelpPage(t *testing.T) {
 	}{
 		{"registered", Registry{Where: "etcd://h", State: "registered", LastAnswer: now.Add(-90 * time.Second)}, Good, []string{"registered", "etcd://h", "1m30s ago (2026-11-22T11:58:30Z)"}},
 		{"the clock went back", Registry{State: "registered", LastAnswer: now.Add(time.Hour)}, Good, []string{"registered", "", "0s ago (2026-11-22T13:00:00Z)"}},
-		{"with tags", Registry{State: "registered", ListedAs: &EntryData{ID: "i-1", Addr: "h:1", StatusAddr: "h:2", Owner: "ann", Tags: map[string]string{"zone": "a", "rack": "7"}}}, Good,
-			[]string{"registered", "", "never", "h:1", "i-1", "h:2", "ann", "rack=7,zone=a"}},
+		{
+			"with tags",
+			Registry{State: "registered", ListedAs: &EntryData{ID: "i-1", Addr: "h:1", StatusAddr: "h:2", Owner: "ann", Tags: map[string]string{"zone": "a", "rack": "7"}}},
+			Good,
+			[]string{"registered", "", "never", "h:1", "i-1", "h:2", "ann", "rack=7,zone=a"},
+		},
 		{"address not known", Registry{State: "unregistered", ListedAs: &EntryData{ID: "i-1"}}, Warn, []string{"unregistered", "", "never", "an address that is not known yet", "i-1"}},
 		{"lost", Registry{State: "lost", Err: errors.New("lease <gone>")}, Warn, []string{"lost", "", "never", "lease <gone>"}},
 		{"taken out", Registry{State: "unregistered", TakenOut: true}, Warn, []string{"taken out by an operator", "", "never"}},
