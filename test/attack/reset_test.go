@@ -46,7 +46,7 @@ func TestRapidReset(t *testing.T) {
 	for _, protocols := range [][]string{nil, {"h2"}, {"h2", "http/1.1"}} {
 		x := startEasyopsOver(t, protocols...)
 		t.Run(x.name, func(t *testing.T) {
-			d := strikeTwice(t, x, resets(manyResets), sustained)
+			d := strikeAgain(t, x, resets(manyResets), sustained)
 			unharmed(t, d)
 			if d.peak > mostHandlers {
 				t.Errorf("%d handlers ran at once, want at most %d", d.peak, mostHandlers)
@@ -58,7 +58,7 @@ func TestRapidReset(t *testing.T) {
 	}
 	// Such calls end by their deadline, and count a tenth.
 	t.Run("short deadline", func(t *testing.T) {
-		d := strikeTwice(t, startEasyops(t), resets(hastyResets, "grpc-timeout", "1u"), sustained)
+		d := strikeAgain(t, startEasyops(t), resets(hastyResets, "grpc-timeout", "1u"), sustained)
 		unharmed(t, d)
 		if d.peak > mostHandlers {
 			t.Errorf("%d handlers ran at once, want at most %d", d.peak, mostHandlers)
