@@ -60,7 +60,7 @@ func TestFloods(t *testing.T) {
 	}
 	for _, f := range few {
 		t.Run(f.name, func(t *testing.T) {
-			d := strikeAgain(t, x, flooded(f.frame), 0)
+			d := strike(t, x, flooded(f.frame))
 			unharmed(t, d)
 			if f.cut && !cut(d) {
 				t.Errorf("the connection goes on: %s", d.ended)
