@@ -105,7 +105,6 @@ func TestPlanted(t *testing.T) {
 	c := startEtcd(t, 1)
 	cl := client(t, c.Endpoints())
 	r := open(t, c.URL())
-	register(t, r, entries("good", registry.Ready, "echo"))
 	put(t, cl, "easyops/echo/aaa", strings.Repeat("x", 1<<20))
 	for n := range 20 { // together more than one answer may have
 		put(t, cl, fmt.Sprint("easyops/echo/huge", n), `{"Addr":"10.0.0.1:1","Metadata":"`+strings.Repeat("x", 1<<20)+`"}`)
@@ -114,11 +113,13 @@ func TestPlanted(t *testing.T) {
 	put(t, cl, "easyops/echo/", `{"Addr":"10.0.0.1:1","Metadata":{"v":1,"id":""}}`)
 	put(t, cl, "easyops/echo/meta", `{"Addr":"10.0.0.1:1","Metadata":{"v":1,"id":"good","kinds":["grpc"],"health":"READY"}}`)
 	put(t, cl, "easyops/not a service!/x", `{"Addr":"10.0.0.1:1"}`)
+	// Only now: while etcd writes 20 MiB to a slow disk, a lease may run out.
+	register(t, r, entries("good", registry.Ready, "echo"))
 	w := watch(t, r, "echo")
-	w.waitFor("[good=READY]", 5*time.Second)
+	w.waitFor("[good=READY]", 20*time.Second)
 	put(t, cl, "easyops/echo/huge", strings.Repeat("x", 1<<20))
 	put(t, cl, "easyops/echo/later", `{"Addr":"10.0.0.1:1"}`)
-	w.waitFor("[good=READY later=READY]", 5*time.Second)
+	w.waitFor("[good=READY later=READY]", 20*time.Second)
 	names, err := r.(registry.Lister).Services(t.Context())
 	if err != nil || strings.Join(names, " ") != "echo" {
 		t.Errorf("services %q, %v", names, err)
