@@ -28,43 +28,23 @@ func (c methods) Collect(to chan<- prometheus.Metric) {
 }
 
 func (m *Method) collect(to chan<- prometheus.Metric) {
-	var started uint64
-	for i := range m.parts {
-		started += m.parts[i].started.Load()
-	}
-	to <- prometheus.MustNewConstMetric(startedDesc, prometheus.CounterValue, float64(started), m.name)
+	to <- prometheus.MustNewConstMetric(startedDesc, prometheus.CounterValue, float64(m.started()), m.name)
 	for code := range statusNames {
-		if t, ok := m.total(code); ok {
-			to <- prometheus.MustNewConstHistogram(durationDesc, t.count, t.sum.Seconds(), t.buckets, m.name, statusNames[code])
+		if d, ok := m.durations(code); ok {
+			to <- d
 		}
 	}
 }
 
-// total is what all parts have counted for a code.
-type total struct {
-	count   uint64
-	sum     time.Duration
-	buckets map[float64]uint64 // by bound in seconds, each with those below it
-}
-
-func (m *Method) total(code int) (t total, ok bool) {
-	var counts [len(durationBounds) + 1]uint64
+// durations adds up what all parts have counted for a code.
+func (m *Method) durations(code int) (d *durations, ok bool) {
+	d = &durations{method: m.name, status: statusNames[code]}
 	for i := range m.parts {
-		h := m.parts[i].byCode[code].Load()
-		if h == nil {
-			continue
-		}
-		ok = true
-		t.sum += time.Duration(h.sum.Load())
-		for b := range h.counts {
-			counts[b] += h.counts[b].Load()
+		if h := m.parts[i].byCode[code].Load(); h != nil {
+			ok = true
+			h.each(func(bucket int, n uint64) { d.counts[bucket] += n })
+			d.sum += time.Duration(h.sum.Load())
 		}
 	}
-	t.buckets = make(map[float64]uint64, len(durationBounds))
-	for b, bound := range durationBounds {
-		t.count += counts[b]
-		t.buckets[bound.Seconds()] = t.count
-	}
-	t.count += counts[len(durationBounds)]
-	return t, ok
+	return d, ok
 }

@@ -6,8 +6,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// durations are the series of the call durations.
-func durations(t *testing.T, s *Set) []*dto.Metric {
+// durationSeries are the series of the call durations.
+func durationSeries(t *testing.T, s *Set) []*dto.Metric {
 	t.Helper()
 	return family(t, s, DurationName)
 }

@@ -1,45 +1,71 @@
 package metrics
 
 import (
-	"math/bits"
+	"math"
 	"sync/atomic"
 	"time"
 )
 
-// Durations are counted in buckets whose bounds grow by the fourth root of two,
-// from 1 µs to 2^27 µs (134 s). A quantile is within a tenth of the truth. The
-// bounds are powers of two of a microsecond, not of a second.
-const (
-	perDoubling = 4
-	doublings   = 27
-	latencies   = perDoubling*doublings + 2 // and those below and above
-)
-
-// Latency counts durations. Its zero value is ready for use, and its methods may
-// be called concurrently.
+// Latency counts durations, in buckets that grow by the fourth root of two, from a
+// microsecond to 128 s; those that are shorter or longer have one bucket each. Its
+// zero value is ready for use, and its methods may be called concurrently. It
+// takes 88 bytes and 128 for each tenth of the range in which there are durations:
+// at most 1,368, and mostly 350.
 type Latency struct {
-	counts [latencies]atomic.Uint64
-	sum    atomic.Int64
+	blocks [blocks]atomic.Pointer[block]
+	sum    atomic.Int64 // nanoseconds
 }
 
-// Observe counts a duration.
+type block [perBlock]atomic.Uint64
+
+// Observe counts a duration. It allocates only for the first of a tenth of the
+// range.
 func (l *Latency) Observe(d time.Duration) {
-	l.counts[latencyBucket(d)].Add(1)
+	b := theScale.bucket(d)
+	l.block(b / perBlock)[b%perBlock].Add(1)
 	l.sum.Add(int64(d))
 }
 
-// AddTo adds what has been counted to s.
-func (l *Latency) AddTo(s *Latencies) {
-	for i := range l.counts {
-		s.counts[i] += l.counts[i].Load()
+func (l *Latency) block(i int) *block {
+	if b := l.blocks[i].Load(); b != nil {
+		return b
 	}
+	l.blocks[i].CompareAndSwap(nil, &block{})
+	return l.blocks[i].Load()
+}
+
+// each calls f for each bucket in which there is a duration.
+func (l *Latency) each(f func(bucket int, n uint64)) {
+	for i := range l.blocks {
+		b := l.blocks[i].Load()
+		if b == nil {
+			continue
+		}
+		for j := range b {
+			if n := b[j].Load(); n > 0 {
+				f(i*perBlock+j, n)
+			}
+		}
+	}
+}
+
+// AddTo adds what has been counted to s.
+func (l *Latency) AddTo(s *Latencies) { l.addTo(s) }
+
+// addTo returns how many it has added.
+func (l *Latency) addTo(s *Latencies) (count uint64) {
+	l.each(func(bucket int, n uint64) {
+		s.counts[theScale.power[bucket]] += n
+		count += n
+	})
 	s.sum += time.Duration(l.sum.Load())
+	return count
 }
 
 // Latencies is what a [Latency] had counted at some time, or the difference
 // between two such times.
 type Latencies struct {
-	counts [latencies]uint64
+	counts [powers + 1]uint64
 	sum    time.Duration
 }
 
@@ -77,64 +103,33 @@ func (s *Latencies) Average() time.Duration {
 }
 
 // Quantile returns the duration that a share q, from 0 to 1, of the durations does
-// not exceed, within a tenth, and 0 without any.
+// not exceed, within a tenth, and 0 without any. What is shorter than a
+// microsecond counts as one, and what is longer than 128 s as 128 s.
 func (s *Latencies) Quantile(q float64) time.Duration {
 	n := s.Count()
 	if n == 0 {
 		return 0
 	}
-	rank := max(1, uint64(q*float64(n)+0.5))
+	rank := min(max(1, uint64(math.Ceil(max(0, q)*float64(n)))), n)
 	var below uint64
 	for i, c := range s.counts {
 		if below += c; below >= rank {
 			return middleOf(i)
 		}
 	}
-	return middleOf(latencies - 1)
+	return middleOf(powers)
 }
-
-// latencyBucket returns the bucket of a duration: the doubling it is in, by its
-// highest bit, and the quarter of that by comparison with the roots.
-func latencyBucket(d time.Duration) int {
-	if d <= time.Microsecond {
-		return 0
-	}
-	n := uint64(d-1) / 1000 // whole microseconds below it, at least 0
-	if n == 0 {
-		return quarterOf(uint64(d), 1000)
-	}
-	top := bits.Len64(n) - 1
-	if top >= doublings {
-		return latencies - 1
-	}
-	return perDoubling*top + quarterOf(uint64(d), 1000<<top)
-}
-
-// quarterOf returns which quarter, from 1 to 4, of the doubling that begins at low
-// d is in.
-func quarterOf(d, low uint64) int {
-	q := 1
-	for _, root := range roots {
-		if d > low*root>>20 {
-			q++
-		}
-	}
-	return q
-}
-
-// roots are the powers of the fourth root of two, in parts of 2^20.
-var roots = [perDoubling - 1]uint64{1246974, 1482910, 1763488}
 
 // middleOf is a duration that stands for those of a bucket: the geometric middle.
 func middleOf(bucket int) time.Duration {
 	switch bucket {
 	case 0:
 		return time.Microsecond
-	case latencies - 1:
-		return time.Microsecond << doublings
+	case powers:
+		return powerOf(lastPower)
 	}
-	low := uint64(time.Microsecond) << ((bucket - 1) / perDoubling)
-	// The eighth roots, of 2^20: the middles of the quarters.
-	middles := [perDoubling]uint64{1143480, 1359835, 1617125, 1923097}
-	return time.Duration(low * middles[(bucket-1)%perDoubling] >> 20)
+	return time.Duration(float64(powerOf(firstPower+bucket)) / eighth)
 }
+
+// eighth is the eighth root of two: from the middle of a bucket to its bound.
+const eighth = 1.0905077326652576592

@@ -23,11 +23,10 @@ type part struct {
 	_       [48]byte // keeps started from a cache line of the part before
 }
 
-// histogram has a count for each bound, of the durations that are not longer and
-// longer than the bound before, and one for those that are longer than all.
+// histogram counts the calls that end with one code, in cache lines of its own.
 type histogram struct {
-	counts [len(durationBounds) + 1]atomic.Uint64
-	sum    atomic.Int64 // nanoseconds
+	Latency
+	_ [40]byte
 }
 
 func newMethod(name string, parts int) *Method {
@@ -45,9 +44,7 @@ func (m *Method) Done(part int, code codes.Code, d time.Duration) {
 	if int(code) >= len(statusNames) {
 		code = codes.Unknown
 	}
-	h := m.parts[part].histogram(code)
-	h.counts[bucketOf(d)].Add(1)
-	h.sum.Add(int64(d))
+	m.parts[part].histogram(code).Observe(d)
 }
 
 // histogram makes the histogram of a code when the first call ends with it: most
@@ -58,19 +55,6 @@ func (p *part) histogram(code codes.Code) *histogram {
 	}
 	p.byCode[code].CompareAndSwap(nil, &histogram{})
 	return p.byCode[code].Load()
-}
-
-// bucketOf returns the first bound that is not less than d.
-func bucketOf(d time.Duration) int {
-	low, high := 0, len(durationBounds)
-	for low < high {
-		if mid := (low + high) / 2; durationBounds[mid] < d {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	return low
 }
 
 // nameOf is the value of the label grpc_status for a code.

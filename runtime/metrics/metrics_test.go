@@ -30,7 +30,7 @@ func TestExposition(t *testing.T) {
 	m.Done(0, codes.OK, 1500*time.Millisecond)
 	m.Done(0, codes.Canceled, time.Second)
 	s.Other().Started(0)
-	s.Panic("unary")
+	s.Panic("call")
 	if err := s.GaugeFunc("easyops_calls_in_flight", "Calls that are being served.", func() float64 { return 3 }); err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,9 @@ func TestExposition(t *testing.T) {
 easyops_calls_in_flight 3
 # HELP easyops_panics_total Panics that were recovered, by where they happened.
 # TYPE easyops_panics_total counter
-easyops_panics_total{where="unary"} 1
+easyops_panics_total{where="call"} 1
+easyops_panics_total{where="callback"} 0
+easyops_panics_total{where="http"} 0
 # HELP grpc_server_call_started_total Calls that the server has started.
 # TYPE grpc_server_call_started_total counter
 grpc_server_call_started_total{grpc_method="echo.v1.EchoService/Echo"} 2
@@ -59,7 +61,7 @@ func TestDurationBuckets(t *testing.T) {
 	s := newSet(t, nil)
 	s.Method("a.B/C").Done(0, codes.Unavailable, 2*time.Second)
 	counts := map[string]uint64{}
-	for _, series := range durations(t, s) {
+	for _, series := range durationSeries(t, s) {
 		for _, l := range series.GetLabel() {
 			if l.GetName() == "grpc_status" {
 				counts[l.GetValue()] += series.GetHistogram().GetSampleCount()
@@ -83,7 +85,7 @@ func TestCodesBeyondTheKnownAreUnknown(t *testing.T) {
 	for _, c := range []codes.Code{17, 99, math.MaxUint32} {
 		m.Done(0, c, time.Second)
 	}
-	if n := len(durations(t, s)); n != 3 { // other OK, a.B/C OK, a.B/C UNKNOWN
+	if n := len(durationSeries(t, s)); n != 3 { // other OK, a.B/C OK, a.B/C UNKNOWN
 		t.Errorf("%d series, want 3", n)
 	}
 }
@@ -168,7 +170,7 @@ func TestConcurrentFirstCalls(t *testing.T) {
 	}
 	wg.Wait()
 	var total uint64
-	for _, series := range durations(t, s) {
+	for _, series := range durationSeries(t, s) {
 		total += series.GetHistogram().GetSampleCount()
 	}
 	if total != 8*17 {
