@@ -38,14 +38,18 @@ func (t *tokens) authenticate(ctx context.Context, c Credential, r *reading) (Id
 		var err error
 		if v, err = t.verify(ctx, c.Token, r, now); errors.Is(err, errForeign) {
 			return Identity{}, nil
-		} else if err != nil {
+		}
+		t.cache.counts.Miss()
+		if err != nil {
 			return Identity{}, err
 		}
 		t.cache.put(c.Token, v, now)
+	} else if v.by != t {
+		return Identity{}, nil
+	} else {
+		t.cache.counts.Hit()
 	}
 	switch {
-	case v.by != t:
-		return Identity{}, nil
 	case t.service:
 		return Identity{Service: v.principal}, nil
 	case c.OfService:
@@ -145,7 +149,7 @@ func (t *tokens) Refresh(now time.Time) {
 
 // Clear forgets the tokens that were verified, also those of the authenticators
 // that were opened with it.
-func (t *tokens) Clear() { t.cache.clear() }
+func (t *tokens) Clear() { t.cache.Clear() }
 
 // String names the authenticator for people.
 func (t *tokens) String() string {

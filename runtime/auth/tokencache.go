@@ -1,8 +1,11 @@
 package auth
 
 import (
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/go-easyops/easyops/runtime/cache"
 )
 
 // maxTokens is how many verified tokens are remembered.
@@ -12,6 +15,7 @@ const maxTokens = 10_000
 // call with one pays for its signature. Nothing that was not verified enters.
 type tokenCache struct {
 	max     int
+	counts  *cache.Counts // of tokens, however many authenticators look them up
 	mu      sync.RWMutex
 	entries map[string]*verified
 	swept   time.Time
@@ -25,7 +29,19 @@ type verified struct {
 }
 
 func newTokenCache(size int) *tokenCache {
-	return &tokenCache{max: size, entries: map[string]*verified{}}
+	return &tokenCache{max: size, counts: cache.NewCounts(), entries: map[string]*verified{}}
+}
+
+// TokenCaches returns the caches of verified tokens that the authenticators
+// have, in their order. Those that were opened together share one.
+func TokenCaches(authenticators []Authenticator) []cache.Source {
+	var all []cache.Source
+	for _, a := range authenticators {
+		if t, ok := a.(*tokens); ok && !slices.Contains(all, cache.Source(t.cache)) {
+			all = append(all, t.cache)
+		}
+	}
+	return all
 }
 
 // get returns what the token has proved and still does, or nil.
@@ -55,6 +71,7 @@ func (c *tokenCache) put(token string, v *verified, now time.Time) {
 			break
 		}
 		delete(c.entries, other)
+		c.counts.Evicted()
 	}
 	c.entries[token] = v
 }
@@ -75,11 +92,22 @@ func (c *tokenCache) drop(now time.Time) {
 	for token, v := range c.entries {
 		if !v.good(now) {
 			delete(c.entries, token)
+			c.counts.Evicted()
 		}
 	}
 }
 
-func (c *tokenCache) clear() {
+// Stats implements [cache.Source].
+func (c *tokenCache) Stats() cache.Stats {
+	s := c.counts.Stats()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	s.Entries, s.Max = len(c.entries), c.max
+	return s
+}
+
+// Clear implements [cache.Source].
+func (c *tokenCache) Clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.entries)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-easyops/easyops/runtime/cache"
 )
 
 func TestTokenCacheIsBounded(t *testing.T) {
@@ -106,5 +108,56 @@ func BenchmarkToken(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+func TestTokenCacheCounts(t *testing.T) {
+	k, other := newEdKey("k"), newEdKey("other")
+	a := open(t, "", k)
+	caches := TokenCaches([]Authenticator{a, MTLS(nil), a})
+	if len(caches) != 1 {
+		t.Fatalf("%d caches, want 1", len(caches))
+	}
+	a.cache.max = 3
+	good := k.token()
+	for range 3 {
+		accepted(a, good) // a miss and two hits
+	}
+	accepted(a, other.token())                               // a miss
+	accepted(a, k.token("iss", "https://elsewhere.example")) // not this cache's affair
+	for n := range 3 {
+		accepted(a, k.token("sub", fmt.Sprint(n))) // three misses, one too many
+	}
+	want := cache.Stats{Entries: 3, Max: 3, Hits: 2, Misses: 5, Evictions: 1}
+	if s := caches[0].Stats(); s != want {
+		t.Errorf("%+v, want %+v", s, want)
+	}
+	caches[0].Clear()
+	want.Entries = 0
+	if s := caches[0].Stats(); s != want {
+		t.Errorf("after Clear: %+v, want %+v", s, want)
+	}
+}
+
+// Two authenticators that were opened together look a token up twice, which is
+// one hit.
+func TestSharedTokenCacheCountsOnce(t *testing.T) {
+	k := newEdKey("k")
+	a := open(t, "", k)
+	first := &tokens{spec: a.spec, keySource: a.keySource, cache: a.cache}
+	first.issuer = "https://first.example"
+	all := []Authenticator{first, a}
+	if n := len(TokenCaches(all)); n != 1 {
+		t.Errorf("%d caches, want 1", n)
+	}
+	token := k.token()
+	for range 3 {
+		if _, err := Identify(t.Context(), Presented{User: []string{"Bearer " + token}}, all); err != nil {
+			t.Error(err)
+		}
+	}
+	want := cache.Stats{Entries: 1, Max: maxTokens, Hits: 2, Misses: 1}
+	if s := a.cache.Stats(); s != want {
+		t.Errorf("%+v, want %+v", s, want)
 	}
 }

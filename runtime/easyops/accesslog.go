@@ -15,7 +15,6 @@ import (
 )
 
 const (
-	sampleOneIn    = 100 // of the calls that ended well one in so many is logged
 	linesPerSecond = 50  // of the access log, for the server's own faults and for the rest each
 	panicsPerSec   = 10  // that are logged; all are counted
 	maxLogged      = 256 // characters of an error
@@ -46,11 +45,18 @@ func (b *budget) take(now time.Time, perSecond int64) (suppressed int64, ok bool
 // within bounds: what clients bring about must not hide the server's own faults.
 type accessLog struct {
 	log          *slog.Logger
+	sample       atomic.Uint32 // of so many calls that ended well one is logged; 0 for none
 	faults, rest budget
 }
 
+// sampled tells whether a call that ended well is logged.
+func (a *accessLog) sampled(dice uint32) bool {
+	n := a.sample.Load()
+	return n > 0 && dice%n == 0
+}
+
 func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Duration) {
-	if err == nil && c.dice%sampleOneIn != 0 {
+	if err == nil && !a.sampled(c.dice) {
 		return
 	}
 	level, lines := slog.LevelInfo, &a.rest

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/metrics"
+	"github.com/go-easyops/easyops/runtime/port"
 )
 
 // method is all that is known of a method when it is registered, so that a
@@ -28,6 +29,7 @@ type method struct {
 	ours    bool // of the runtime itself, such as health
 	http    bool // not a method, but an HTTP handler of the user's
 	metrics *metrics.Method
+	callers callersOf
 }
 
 // call is one call in flight. It is also the context of its handler, so that it
@@ -42,6 +44,7 @@ type call struct {
 
 	request *http.Request // that the call is, with the HTTP handlers of the user's
 	caller  auth.Caller
+	use     *port.Use   // of its connection, nil where that is not known
 	expiry  *time.Timer // ends a stream with the identity of its caller
 
 	ended atomic.Pointer[status.Status] // what the call was ended with, by the runtime or byHandler
@@ -166,6 +169,8 @@ func (s *Server) refuseUnknown() grpc.StreamHandler {
 // admit.
 func (m *method) begin(c *call) error {
 	c.method, c.begun = m, m.server.uptime()
+	c.use = m.server.port.UseOf(c.Context)
+	c.use.Begin()
 	c.limit(m.timeout)
 	ok := m.server.calls.add(c)
 	m.metrics.Started(int(c.part))
@@ -175,6 +180,7 @@ func (m *method) begin(c *call) error {
 	if err := m.server.admit(c); err != nil {
 		return m.server.refusal(err)
 	}
+	c.use.By(idsOf(c.caller.Identity))
 	if m.stream {
 		c.endAt(c.caller.Expires())
 	}
@@ -223,11 +229,14 @@ func (c *call) end(err error, panicked any) error {
 		code, err = c.codeOf(err)
 	}
 	m.metrics.Done(int(c.part), code, elapsed)
+	m.server.callers.ended(c, code, elapsed)
 	if err != nil {
 		for _, f := range m.server.cfg.onError {
 			_ = m.server.guard(c, "WithOnError", func() { f(c, m.name, err) })
 		}
 	}
+	c.use.End()
+	m.server.recent.add(c, code, err)
 	m.server.resets.ended(c, cancelled)
 	m.server.access.write(c, code, err, elapsed)
 	return err

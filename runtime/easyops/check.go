@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-easyops/easyops/runtime/metrics"
 	"github.com/go-easyops/easyops/runtime/registry"
@@ -40,14 +41,19 @@ func (s *Server) check() {
 func (s *Server) checkStop() {
 	c := s.cfg
 	if c.drainDelay == unset {
-		c.drainDelay = min(defaultDrainDelay, c.shutdownTimeout/4)
-		if s.trust == standalone {
-			c.drainDelay = 0
-		}
+		c.drainDelay = s.defaultDrainDelay()
 	}
-	if c.shutdownTimeout > 0 && c.drainDelay >= c.shutdownTimeout-reserveOf(c.shutdownTimeout) {
+	s.drainDelay.Store(int64(c.drainDelay))
+	if c.checkDrainDelay(c.drainDelay) != nil {
 		c.fault(fmt.Errorf("-easyops.drain-delay of %v leaves calls no time to end within -easyops.shutdown-timeout of %v: make it shorter, or the timeout longer", c.drainDelay, c.shutdownTimeout))
 	}
+}
+
+func (s *Server) defaultDrainDelay() time.Duration {
+	if s.trust == standalone {
+		return 0
+	}
+	return min(defaultDrainDelay, s.cfg.shutdownTimeout/4)
 }
 
 func (s *Server) checkServices() {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,7 +24,8 @@ import (
 
 // config is what options, flags and the environment say together.
 type config struct {
-	given    map[string]bool // settings that an option has set
+	given    map[string]bool   // settings that an option has set
+	from     map[string]string // where the others were read: flag or environment
 	faults   []error
 	flags    *flag.FlagSet
 	isolated bool // neither flags nor environment
@@ -38,6 +40,7 @@ type config struct {
 	tags                   map[string]string // clients want to know the zone
 	logger                 *slog.Logger
 	logLevel               *slog.Level
+	level                  *level // see log
 
 	// Settings of servers.
 	addr, advertise, statusAddr string
@@ -51,6 +54,7 @@ type config struct {
 	shutdownTimeout             time.Duration
 	heapDump, mixedHTTP2        bool
 	messageSizes                bool
+	accessLogSample             int
 
 	ctx         context.Context
 	listener    net.Listener
@@ -100,6 +104,7 @@ const unset = time.Duration(-1)
 func newConfig() *config {
 	return &config{
 		given:           map[string]bool{},
+		from:            map[string]string{},
 		flags:           flag.CommandLine,
 		ctx:             context.Background(),
 		registry:        "local",
@@ -107,6 +112,7 @@ func newConfig() *config {
 		drainDelay:      unset,
 		streamGrace:     5 * time.Second,
 		shutdownTimeout: 25 * time.Second,
+		accessLogSample: 100,
 	}
 }
 
@@ -209,26 +215,40 @@ func openRegistry(c *config) (registry.Registry, error) {
 	return r, nil
 }
 
-// log returns the logger with the level applied.
+// log returns the logger with the level applied. All loggers that it returns have
+// the same level, which may change.
 func (c *config) log() *slog.Logger {
-	l := c.logger
-	if l == nil {
-		l = slog.Default()
+	if c.level == nil {
+		c.level = &level{}
+		c.level.Store(c.logLevel)
 	}
-	if c.logLevel == nil {
-		return l
-	}
-	return slog.New(leveled{l.Handler(), *c.logLevel})
+	return slog.New(leveled{c.handler(), c.level})
 }
+
+// handler is the handler that the program's logger has.
+func (c *config) handler() slog.Handler {
+	if c.logger == nil {
+		return slog.Default().Handler()
+	}
+	return c.logger.Handler()
+}
+
+// level is the least level that is logged: nil leaves it to the handler.
+type level struct{ atomic.Pointer[slog.Level] }
 
 // leveled is a handler with a level of its own, which may be lower than that
 // of the handler below it.
 type leveled struct {
 	slog.Handler
-	level slog.Level
+	level *level
 }
 
-func (h leveled) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+func (h leveled) Enabled(ctx context.Context, l slog.Level) bool {
+	if least := h.level.Load(); least != nil {
+		return l >= *least
+	}
+	return h.Handler.Enabled(ctx, l)
+}
 
 func (h leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return leveled{h.Handler.WithAttrs(attrs), h.level}
@@ -237,3 +257,16 @@ func (h leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (h leveled) WithGroup(name string) slog.Handler {
 	return leveled{h.Handler.WithGroup(name), h.level}
 }
+
+// leastLevel is the name of the least usual level that a handler logs.
+func leastLevel(h slog.Handler) string {
+	for _, name := range logLevels {
+		l, _ := parseLevel(name)
+		if h.Enabled(context.Background(), l) {
+			return name
+		}
+	}
+	return "none"
+}
+
+var logLevels = []string{"debug", "info", "warn", "error"}

@@ -7,11 +7,6 @@ import (
 	"github.com/go-easyops/easyops/runtime/status"
 )
 
-// connections is what the status pages show of the clients of this process.
-func connections() status.ConnectionsData {
-	return status.ConnectionsData{Outbound: outbound(conns())}
-}
-
 // outbound describes clients, in the order of their services.
 func outbound(clients []*channel) []status.Outbound {
 	all := make([]status.Outbound, 0, len(clients))

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
 
 	"github.com/go-easyops/easyops/runtime/auth"
@@ -161,34 +162,48 @@ func (s *Server) userHandler(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
-		c := &call{Context: ctx, cancel: cancel, method: m, begun: s.uptime(), request: req}
+		c := &call{Context: ctx, cancel: cancel, method: m, begun: s.uptime(), request: req, use: s.port.UseOf(ctx)}
+		answer := &response{ResponseWriter: w, call: c}
+		c.use.Begin()
+		defer func() { c.endHTTP(answer) }()
 		if !s.calls.add(c) {
-			http.Error(w, "too many requests in flight: try again later", http.StatusServiceUnavailable)
+			http.Error(answer, "too many requests in flight: try again later", http.StatusServiceUnavailable)
 			return
 		}
 		defer s.calls.remove(c)
 		defer c.stopExpiry()
-		answer := &response{ResponseWriter: w, call: c}
 		defer s.recoverHTTP(answer)
-		if !s.letIn(w, c, origin) {
+		if !s.letIn(answer, c, origin) {
 			return
 		}
+		c.use.By(idsOf(c.caller.Identity))
 		c.endAt(c.caller.Expires())
 		r.handler.ServeHTTP(answer, req.WithContext(c))
 		answer.close()
 	})
 }
 
+// endHTTP counts a request that has ended.
+func (c *call) endHTTP(r *response) {
+	c.use.End()
+	c.method.server.callers.ended(c, r.code, c.age())
+	if r.code != codes.OK {
+		c.method.server.recent.add(c, r.code, r.err)
+	}
+}
+
 // letIn admits a request, or answers it.
-func (s *Server) letIn(w http.ResponseWriter, c *call, origin *http.CrossOriginProtection) bool {
+func (s *Server) letIn(w *response, c *call, origin *http.CrossOriginProtection) bool {
 	if err := s.admit(c); err != nil {
 		refusal := s.refusal(err)
 		s.access.write(c, grpcstatus.Code(refusal), refusal, c.age())
 		refuseHTTP(w, refusal)
+		w.err = refusal
 		return false
 	}
 	if err := s.fromElsewhere(c, origin); err != nil {
 		http.Error(w, err.Error(), http.StatusForbidden)
+		w.err = err
 		return false
 	}
 	return true

@@ -181,6 +181,15 @@ func WithShutdownTimeout(d time.Duration) ServerOption {
 	return givenServer("shutdown-timeout", func(c *config) { c.shutdownTimeout = c.notNegative("WithShutdownTimeout", d) })
 }
 
+// WithAccessLogSample says of how many calls that ended well one is logged; 0
+// means none. The default is 100. Calls that failed are logged in any case, within
+// bounds. It holds from the start until an operator changes it.
+func WithAccessLogSample(n int) ServerOption {
+	return givenServer("access-log-sample", func(c *config) {
+		c.try("WithAccessLogSample", strconv.Itoa(n), c.setAccessLogSample)
+	})
+}
+
 // WithMixedHTTP2 serves all of HTTP/2 by net/http, gRPC too, at two to three
 // times the cost a call. Only a proxy that sends gRPC calls and plain HTTP
 // requests over one connection needs it.

@@ -13,12 +13,41 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/cache"
+	"github.com/go-easyops/easyops/runtime/flags"
 	"github.com/go-easyops/easyops/runtime/status"
 )
 
-// newPages makes the status API and its handlers.
-func (s *Server) newPages() (err error) {
-	s.pages, err = status.New(status.Config{
+// newPages prepares the status API. The pages are made for the first request: few
+// servers get one at once, and to make them is a good part of a start.
+func (s *Server) newPages() error {
+	parameters, caches := s.parameters(), s.newCaches()
+	s.pages = sync.OnceValue(func() *status.Pages {
+		pages, err := s.makePages(parameters, caches)
+		if err != nil {
+			s.log.Error("status pages", "err", err)
+		}
+		return pages
+	})
+	if s.statusLis != nil {
+		s.statusHTTP = s.httpServer(s.whenAsked((*status.Pages).Handler))
+		if s.tls != nil {
+			s.statusHTTP.TLSConfig = s.tls.Clone()
+		}
+	}
+	return s.metrics.Collect(cacheMetrics{caches})
+}
+
+// whenAsked serves pages that are made for the first request.
+func (s *Server) whenAsked(of func(*status.Pages) http.Handler) http.Handler {
+	pages := sync.OnceValue(func() http.Handler { return of(s.pages()) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pages().ServeHTTP(w, r) })
+}
+
+// makePages makes the status API and its handlers. An error is a mistake of the
+// runtime's own.
+func (s *Server) makePages(parameters *flags.Set, caches *cache.Group) (*status.Pages, error) {
+	pages, err := status.New(status.Config{
 		Name:       s.title(),
 		Logger:     s.log,
 		Operator:   s.operator(),
@@ -33,29 +62,26 @@ func (s *Server) newPages() (err error) {
 		Certificates: slices.Contains(s.cfg.authSpecs, mtls),
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = errors.Join(
-		s.pages.HandleHealth(s.healthPage),
-		s.pages.HandleInfo(status.Info{
+	return pages, errors.Join(
+		pages.HandleOverview(s.overview),
+		pages.HandleHealth(s.healthPage),
+		pages.HandleInfo(status.Info{
 			Services: s.serviceNames(), Instance: s.id, RuntimeVersion: runtimeVersion(), Started: s.started,
 		}),
-		s.pages.HandleAPI(sync.OnceValue(s.describe)),
-		s.pages.HandleMetrics(s.metrics),
-		s.pages.HandleConnections(connections),
-		s.pages.HandleDependencies(s.dependencies),
-		s.pages.HandleUnregister(s.setTakenOut),
-		s.pages.HandleShutdown(func(who string) { s.stop("asked for by " + who) }),
-		s.pages.HandleDebug(s.cfg.heapDump),
-		s.pages.HandleTexts(s.texts),
+		pages.HandleAPI(sync.OnceValue(s.describe), s.traffic),
+		pages.HandleMetrics(s.metrics),
+		pages.HandleConnections(s.connectionsPage),
+		pages.HandleCallers(s.callersPage),
+		pages.HandleDependencies(s.dependencies),
+		pages.HandleUnregister(s.setTakenOut),
+		pages.HandleShutdown(func(who string) { s.stop("asked for by " + who) }),
+		pages.HandleDebug(s.cfg.heapDump),
+		pages.HandleParameters(parameters),
+		pages.HandleCaches(caches),
+		pages.HandleTexts(s.texts),
 	)
-	if s.statusLis != nil {
-		s.statusHTTP = s.httpServer(s.pages.Handler())
-		if s.tls != nil {
-			s.statusHTTP.TLSConfig = s.tls.Clone()
-		}
-	}
-	return err
 }
 
 // title is what pages call the server.
@@ -106,9 +132,9 @@ func (s *Server) takesTokens() bool {
 // onPort serves what the status API has on the gRPC port.
 func (s *Server) onPort() http.Handler {
 	if s.cfg.noStatus || s.statusLis != nil {
-		return s.pages.ProbesHandler()
+		return s.whenAsked((*status.Pages).ProbesHandler)
 	}
-	return s.pages.Handler()
+	return s.whenAsked((*status.Pages).Handler)
 }
 
 // texts are those of WithInfo.

@@ -1,9 +1,13 @@
 package easyops
 
 import (
+	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-easyops/easyops/runtime/port"
 )
 
 const (
@@ -65,6 +69,26 @@ func (r *resets) ended(c *call, byClient bool) {
 	if r.count(remote, how, time.Now()) {
 		r.close(remote)
 	}
+}
+
+// unlessGone drops a gRPC call by net/http that was cancelled before its handler has
+// begun, as those of a rapid reset are: a transport and its buffers are many times
+// what it took until then. It counts as one that was cancelled.
+func (r *resets) unlessGone(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !port.IsGRPC(req) {
+			h.ServeHTTP(w, req)
+			return
+		}
+		runtime.Gosched() // a cancellation that has come with the call is read first
+		if req.Context().Err() == nil {
+			h.ServeHTTP(w, req)
+			return
+		}
+		if r.count(req.RemoteAddr, cancelled, time.Now()) {
+			r.close(req.RemoteAddr)
+		}
+	})
 }
 
 // isHasty tells whether the call's client gave it no time, and it took longer.

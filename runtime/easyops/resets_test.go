@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -226,4 +228,32 @@ func TestResetWindow(t *testing.T) {
 		count(fmt.Sprint(i), done, 1)
 	}
 	wantEqual(t, "connections that never cancelled", len(r.conns), 1)
+}
+
+// A gRPC call by net/http that was cancelled before its handler begins takes
+// nothing more, and counts.
+func TestCallsThatAreGoneBeforeTheyBegin(t *testing.T) {
+	served, closed := 0, 0
+	r := newResets(3, func(string) { closed++ })
+	h := r.unlessGone(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }))
+	live := t.Context()
+	gone, cancel := context.WithCancel(live)
+	cancel()
+	ask := func(ctx context.Context, contentType string, n int) {
+		req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/"+unaryMethod, nil)
+		req.ProtoMajor, req.ProtoMinor = 2, 0
+		req.Header.Set("Content-Type", contentType)
+		for range n {
+			h.ServeHTTP(httptest.NewRecorder(), req)
+		}
+	}
+	ask(gone, "application/grpc", 3)
+	wantEqual(t, "calls that were gone", served, 0)
+	ask(live, "application/grpc", 1)
+	wantEqual(t, "control: a call", served, 1)
+	ask(gone, "text/plain", 9)
+	wantEqual(t, "control: no calls", served, 10)
+	wantEqual(t, "connections closed after three", closed, 0)
+	ask(gone, "application/grpc", 1)
+	wantEqual(t, "connections closed after four", closed, 1)
 }

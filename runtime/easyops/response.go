@@ -3,11 +3,13 @@ package easyops
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
 )
 
@@ -19,12 +21,27 @@ type response struct {
 	http.ResponseWriter
 	call  *call
 	begun bool
+	code  codes.Code // that the call is counted with
+	err   error      // where it is not OK
+}
+
+// fail notes with which code the call is counted, and why.
+func (r *response) fail(code codes.Code, err error) { r.code, r.err = code, err }
+
+// httpStatus is the error of a handler that answers with a status.
+type httpStatus int
+
+func (s httpStatus) Error() string {
+	return fmt.Sprintf("the answer was %d %s", int(s), http.StatusText(int(s)))
 }
 
 func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 func (r *response) WriteHeader(code int) {
-	r.begun = r.begun || code >= http.StatusOK
+	if code >= http.StatusOK && !r.begun {
+		r.begun = true
+		r.fail(codeOfHTTP(code), httpStatus(code))
+	}
 	r.ResponseWriter.WriteHeader(code)
 }
 
@@ -92,8 +109,10 @@ func (r *response) close() {
 	switch {
 	case r.call.ended.CompareAndSwap(nil, byHandler):
 	case r.begun:
+		r.fail(r.call.ended.Load().Code(), r.call.ended.Load().Err())
 		panic(http.ErrAbortHandler)
 	case r.call.ended.Load() == statusExpired:
+		r.fail(codes.Unauthenticated, statusExpired.Err())
 		refuseHTTP(r.ResponseWriter, statusExpired.Err())
 	default:
 		http.Error(r, "the server is draining: try again", http.StatusServiceUnavailable)
@@ -109,11 +128,45 @@ func (s *Server) recoverHTTP(w *response) {
 		return
 	}
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		if w.code == codes.OK { // the handler's own doing
+			w.fail(codes.Aborted, err)
+		}
 		panic(p)
 	}
 	err := s.recovered(w.call, "http", w.call.method.name, p)
+	w.fail(codes.Internal, err)
 	if w.begun {
 		panic(http.ErrAbortHandler)
 	}
 	http.Error(w.ResponseWriter, grpcstatus.Convert(err).Message(), http.StatusInternalServerError)
+}
+
+// codeOfHTTP returns the code of gRPC that says the same as a status of HTTP, as
+// google.rpc.Code has it.
+func codeOfHTTP(status int) codes.Code {
+	switch {
+	case status < http.StatusBadRequest:
+		return codes.OK
+	case status == http.StatusUnauthorized:
+		return codes.Unauthenticated
+	case status == http.StatusForbidden:
+		return codes.PermissionDenied
+	case status == http.StatusNotFound:
+		return codes.NotFound
+	case status == http.StatusConflict:
+		return codes.Aborted
+	case status == http.StatusTooManyRequests:
+		return codes.ResourceExhausted
+	case status == http.StatusMethodNotAllowed, status == http.StatusNotImplemented:
+		return codes.Unimplemented
+	case status == http.StatusServiceUnavailable:
+		return codes.Unavailable
+	case status == http.StatusGatewayTimeout:
+		return codes.DeadlineExceeded
+	case status < http.StatusInternalServerError:
+		return codes.InvalidArgument
+	case status == http.StatusInternalServerError:
+		return codes.Internal
+	}
+	return codes.Unknown
 }

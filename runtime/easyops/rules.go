@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
@@ -17,16 +18,15 @@ import (
 // that of the .proto file, else the default. Those of the runtime's own services
 // are fixed: health is open, reflection is for authenticated callers.
 func (s *Server) rulesOf(desc *grpc.ServiceDesc, ours bool) (map[string]auth.Rule, error) {
+	if ours {
+		return ownRules(desc), nil
+	}
 	rules, err := describedRules(desc.ServiceName)
 	errs := []error{err}
 	for _, method := range methodsOf(desc) {
 		rule := rules[method]
 		access, overridden := s.override(desc.ServiceName, method)
 		switch {
-		case ours && desc.ServiceName == healthService:
-			rule.Access = auth.Access{Allow: auth.Everyone}
-		case ours:
-			rule.Access = auth.Access{}
 		case overridden:
 			rule.Access = access // checked by checkOverrides
 		default:
@@ -37,6 +37,20 @@ func (s *Server) rulesOf(desc *grpc.ServiceDesc, ours bool) (map[string]auth.Rul
 		rules[method] = rule
 	}
 	return rules, errors.Join(errs...)
+}
+
+// ownRules returns those of a service of the runtime's. Its descriptor is not read:
+// that would be a good part of a start.
+func ownRules(desc *grpc.ServiceDesc) map[string]auth.Rule {
+	rule := auth.Rule{}
+	if desc.ServiceName == healthService {
+		rule.Access.Allow = auth.Everyone
+	}
+	rules := map[string]auth.Rule{}
+	for _, method := range methodsOf(desc) {
+		rules[method] = rule
+	}
+	return rules
 }
 
 // override returns the rule that WithAccess gives a method.
@@ -133,9 +147,16 @@ func describedRules(service string) (map[string]auth.Rule, error) {
 	var errs []error
 	for i := range sd.Methods().Len() {
 		m := sd.Methods().Get(i)
+		if !says(sd.Options()) && !says(m.Options()) {
+			continue // the default
+		}
 		rule, err := auth.RuleOf(m)
 		errs = append(errs, err)
 		rules[string(m.Name())] = rule
 	}
 	return rules, errors.Join(errs...)
 }
+
+// says tells whether there are options. To look into them makes protobuf read the
+// descriptor of descriptors, which is a good part of a start.
+func says(options proto.Message) bool { return options != nil && options.ProtoReflect().IsValid() }

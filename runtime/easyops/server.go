@@ -49,12 +49,16 @@ type Server struct {
 	port       *port.Port
 	statusHTTP *http.Server // where the pages have an address of their own
 	statusLis  net.Listener
-	pages      *status.Pages
+	pages      func() *status.Pages // made for the first request
 	health     *grpchealth.Server
 	metrics    *metrics.Set
 	calls      *calls
+	callers    *callers
 	resets     *resets
 	access     accessLog
+	drainDelay atomic.Int64 // nanoseconds
+	history    history
+	recent     recentErrors
 	panics     budget
 	registry   registry.Registry // nil for none
 	publisher  *registry.Publisher
@@ -117,7 +121,8 @@ func NewServer(opts ...ServerOption) *Server {
 		done:     make(chan struct{}),
 	}
 	s.state.Store(registry.Starting)
-	s.access.log = s.log
+	s.access.sample.Store(sampleOf(cfg.accessLogSample))
+	s.access.log, s.history.server = s.log, s
 	s.life, s.endLife = context.WithCancel(context.Background())
 	return s
 }

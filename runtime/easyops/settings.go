@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-easyops/easyops/runtime/flags"
 )
 
 // flagPrefix is before the name of each setting on the command line.
@@ -21,7 +23,14 @@ type setting struct {
 	usage  string // as flag.PrintDefaults shows it; the back-quoted word names the value
 	isBool bool
 	client bool // clients read it too
-	set    func(*config, string) error
+	value
+}
+
+// value is how a setting is read from text, and shown as text.
+type value struct {
+	kind string // for operators
+	set  func(*config, string) error
+	show func(*config) string // empty where nothing is set
 }
 
 func (s setting) flag() string { return flagPrefix + s.name }
@@ -32,28 +41,29 @@ func (s setting) env() string {
 
 // settings are all there are, in the order in which documentation lists them.
 var settings = []setting{
-	{name: "addr", usage: "`host:port` to listen on (127.0.0.1:0 standalone, :0 otherwise)", set: text(func(c *config) *string { return &c.addr })},
-	{name: "advertise", usage: "`host:port` that the registry lists (the listener's; of one on all interfaces that from which the registry is reached)", set: text(func(c *config) *string { return &c.advertise })},
-	{name: "registry", usage: "registry `URL`: local, local:DIR, etcd://host:port,host:port/prefix or none (local)", client: true, set: text(func(c *config) *string { return &c.registry })},
-	{name: "auth", usage: "how callers are authenticated, comma-separated `specs`: mtls, jwks:PATH?.., oidc:ISSUER?.. or insecure-none, which lets everyone in", set: (*config).parseAuth},
-	{name: "tls-cert", usage: "`file` with the certificate, PEM", client: true, set: text(func(c *config) *string { return &c.tlsCert })},
-	{name: "tls-key", usage: "`file` with the certificate's key, PEM", client: true, set: text(func(c *config) *string { return &c.tlsKey })},
-	{name: "tls-ca", usage: "`file` with the authorities that servers and clients verify each other against, PEM, or system", client: true, set: text(func(c *config) *string { return &c.tlsCA })},
-	{name: "service-token", usage: "`file` with the token by which this program's calls say what service it is", client: true, set: text(func(c *config) *string { return &c.serviceToken })},
-	{name: "tags", usage: "tags of the instance, `k=v,k=v`; zone is one of them, and that of clients too", client: true, set: (*config).setTags},
-	{name: "owner", usage: "`ID` of the developer whose personal instance this is", set: text(func(c *config) *string { return &c.owner })},
-	{name: "personal", usage: "send the calls of a user to the personal instance of that user", isBool: true, client: true, set: truth(func(c *config) *bool { return &c.personal })},
-	{name: "operators", usage: "`who` may see the status pages, such as group:sre,user:alice,service:deployer (nobody; standalone: who runs the server)", set: (*config).setOperators},
-	{name: "status-addr", usage: "`host:port` of the status pages (the gRPC port)", set: text(func(c *config) *string { return &c.statusAddr })},
-	{name: "metrics", usage: "`who` may read the metrics: operators, authenticated or everyone (operators)", set: (*config).setMetrics},
-	{name: "message-sizes", usage: "measure the sizes of messages, which costs each call a little", isBool: true, set: truth(func(c *config) *bool { return &c.messageSizes })},
-	{name: "drain-delay", usage: "`time` to go on serving once told to stop (0 standalone, 2s otherwise)", set: duration(func(c *config) *time.Duration { return &c.drainDelay })},
-	{name: "stream-grace", usage: "`time` that streams have to end once told to (5s)", set: duration(func(c *config) *time.Duration { return &c.streamGrace })},
-	{name: "shutdown-timeout", usage: "`time` for a shutdown as a whole (25s)", set: duration(func(c *config) *time.Duration { return &c.shutdownTimeout })},
-	{name: "insecure-plaintext", usage: "serve authenticated callers of other machines without TLS, where something else encrypts", isBool: true, client: true, set: truth(func(c *config) *bool { return &c.insecurePlaintext })},
-	{name: "mixed-http2", usage: "serve gRPC by net/http, for proxies that mix gRPC and HTTP on a connection", isBool: true, set: truth(func(c *config) *bool { return &c.mixedHTTP2 })},
-	{name: "heap-dump", usage: "offer full heap dumps to operators", isBool: true, set: truth(func(c *config) *bool { return &c.heapDump })},
-	{name: "log-level", usage: "least `level` that is logged: debug, info, warn or error (info)", client: true, set: (*config).setLogLevel},
+	{name: "addr", usage: "`host:port` to listen on (127.0.0.1:0 standalone, :0 otherwise)", value: text(func(c *config) *string { return &c.addr })},
+	{name: "advertise", usage: "`host:port` that the registry lists (the listener's; of one on all interfaces that from which the registry is reached)", value: text(func(c *config) *string { return &c.advertise })},
+	{name: "registry", usage: "registry `URL`: local, local:DIR, etcd://host:port,host:port/prefix or none (local)", client: true, value: text(func(c *config) *string { return &c.registry })},
+	{name: "auth", usage: "how callers are authenticated, comma-separated `specs`: mtls, jwks:PATH?.., oidc:ISSUER?.. or insecure-none, which lets everyone in", value: value{"list", (*config).parseAuth, (*config).authText}},
+	{name: "tls-cert", usage: "`file` with the certificate, PEM", client: true, value: text(func(c *config) *string { return &c.tlsCert })},
+	{name: "tls-key", usage: "`file` with the certificate's key, PEM", client: true, value: text(func(c *config) *string { return &c.tlsKey })},
+	{name: "tls-ca", usage: "`file` with the authorities that servers and clients verify each other against, PEM, or system", client: true, value: text(func(c *config) *string { return &c.tlsCA })},
+	{name: "service-token", usage: "`file` with the token by which this program's calls say what service it is", client: true, value: text(func(c *config) *string { return &c.serviceToken })},
+	{name: "tags", usage: "tags of the instance, `k=v,k=v`; zone is one of them, and that of clients too", client: true, value: value{"list", (*config).setTags, func(c *config) string { return tagText(c.tags) }}},
+	{name: "owner", usage: "`ID` of the developer whose personal instance this is", value: text(func(c *config) *string { return &c.owner })},
+	{name: "personal", usage: "send the calls of a user to the personal instance of that user", isBool: true, client: true, value: truth(func(c *config) *bool { return &c.personal })},
+	{name: "operators", usage: "`who` may see the status pages, such as group:sre,user:alice,service:deployer (nobody; standalone: who runs the server)", value: value{"list", (*config).setOperators, (*config).operatorsText}},
+	{name: "status-addr", usage: "`host:port` of the status pages (the gRPC port)", value: text(func(c *config) *string { return &c.statusAddr })},
+	{name: "metrics", usage: "`who` may read the metrics: operators, authenticated or everyone (operators)", value: value{"enum", (*config).setMetrics, func(c *config) string { return c.metricsAccess }}},
+	{name: "message-sizes", usage: "measure the sizes of messages, which costs each call a little", isBool: true, value: truth(func(c *config) *bool { return &c.messageSizes })},
+	{name: "drain-delay", usage: "`time` to go on serving once told to stop (0 standalone, 2s otherwise)", value: duration(func(c *config) *time.Duration { return &c.drainDelay })},
+	{name: "stream-grace", usage: "`time` that streams have to end once told to (5s)", value: duration(func(c *config) *time.Duration { return &c.streamGrace })},
+	{name: "shutdown-timeout", usage: "`time` for a shutdown as a whole (25s)", value: duration(func(c *config) *time.Duration { return &c.shutdownTimeout })},
+	{name: "insecure-plaintext", usage: "serve authenticated callers of other machines without TLS, where something else encrypts", isBool: true, client: true, value: truth(func(c *config) *bool { return &c.insecurePlaintext })},
+	{name: "mixed-http2", usage: "serve gRPC by net/http, for proxies that mix gRPC and HTTP on a connection", isBool: true, value: truth(func(c *config) *bool { return &c.mixedHTTP2 })},
+	{name: "heap-dump", usage: "offer full heap dumps to operators", isBool: true, value: truth(func(c *config) *bool { return &c.heapDump })},
+	{name: "access-log-sample", usage: "log one in `N` of the calls that ended well, 0 for none (100)", value: value{"int", (*config).setAccessLogSample, func(c *config) string { return strconv.Itoa(c.accessLogSample) }}},
+	{name: "log-level", usage: "least `level` that is logged: debug, info, warn or error (info)", client: true, value: value{"enum", (*config).setLogLevel, (*config).levelText}},
 }
 
 func init() { RegisterFlags(flag.CommandLine) }
@@ -92,6 +102,7 @@ func (c *config) readSettings(use func(setting) bool) {
 		return
 	}
 	c.fault(unparsed(c.flags))
+	c.fault(flags.Faults(c.flags))
 	if c.flags.Lookup(settings[0].flag()) == nil && c.flags != flag.CommandLine {
 		c.fault(errors.New("WithFlags: the FlagSet has no easyops flags: call easyops.RegisterFlags on it before it is parsed"))
 	}
@@ -104,10 +115,10 @@ func (c *config) readSettings(use func(setting) bool) {
 
 // read takes one setting from its flag, else from its environment variable.
 func (c *config) read(s setting) error {
-	source := "from the flag"
+	source := "flag"
 	value, ok := flagText(c.flags, s.flag())
 	if !ok {
-		source = "from the environment"
+		source = "environment"
 		value = os.Getenv(s.env())
 		ok = value != "" // deployment templates leave variables empty
 	}
@@ -115,8 +126,9 @@ func (c *config) read(s setting) error {
 		return nil
 	}
 	if err := s.set(c, value); err != nil {
-		return fmt.Errorf("-%s or %s: %q %s: %w", s.flag(), s.env(), value, source, err)
+		return fmt.Errorf("-%s or %s: %q from the %s: %w", s.flag(), s.env(), value, source, err)
 	}
+	c.from[s.name] = source
 	return nil
 }
 
@@ -157,31 +169,80 @@ func unparsedIn(args []string, fs *flag.FlagSet) error {
 	return nil
 }
 
-func text(field func(*config) *string) func(*config, string) error {
-	return func(c *config, s string) error { *field(c) = s; return nil }
-}
-
-func truth(field func(*config) *bool) func(*config, string) error {
-	return func(c *config, s string) error {
-		b, err := strconv.ParseBool(s)
-		if err != nil {
-			return errors.New("not a truth value: write true or false")
-		}
-		*field(c) = b
-		return nil
+func text(field func(*config) *string) value {
+	return value{
+		kind: "string",
+		set:  func(c *config, s string) error { *field(c) = s; return nil },
+		show: func(c *config) string { return *field(c) },
 	}
 }
 
-func duration(field func(*config) *time.Duration) func(*config, string) error {
-	return func(c *config, s string) error {
-		d, err := time.ParseDuration(s)
-		if err != nil || d < 0 {
-			return errors.New("not a duration: write it like 2s or 500ms")
-		}
-		*field(c) = d
-		return nil
+func truth(field func(*config) *bool) value {
+	return value{
+		kind: "bool",
+		set: func(c *config, s string) error {
+			b, err := strconv.ParseBool(s)
+			if err != nil {
+				return errors.New("not a truth value: write true or false")
+			}
+			*field(c) = b
+			return nil
+		},
+		show: func(c *config) string { return strconv.FormatBool(*field(c)) },
 	}
 }
+
+func duration(field func(*config) *time.Duration) value {
+	return value{
+		kind: "duration",
+		set: func(c *config, s string) error {
+			d, err := parseDuration(s)
+			if err == nil {
+				*field(c) = d
+			}
+			return err
+		},
+		show: func(c *config) string {
+			if d := *field(c); d != unset {
+				return d.String()
+			}
+			return ""
+		},
+	}
+}
+
+func parseDuration(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, errors.New("not a duration: write it like 2s or 500ms")
+	}
+	return d, nil
+}
+
+func (c *config) authText() string {
+	specs := c.authSpecs
+	if c.insecureNone {
+		specs = append(slices.Clip(specs), insecureNone)
+	}
+	return strings.Join(specs, ",")
+}
+
+func (c *config) operatorsText() string {
+	var all []string
+	for _, o := range c.operators {
+		all = append(all, o.String())
+	}
+	return strings.Join(all, ",")
+}
+
+func (c *config) levelText() string {
+	if c.logLevel == nil {
+		return ""
+	}
+	return levelName(*c.logLevel)
+}
+
+func levelName(l slog.Level) string { return strings.ToLower(l.String()) }
 
 func (c *config) setTags(s string) error {
 	var pairs []string
@@ -208,10 +269,33 @@ func (c *config) setMetrics(s string) error {
 }
 
 func (c *config) setLogLevel(s string) error {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(s)); err != nil {
-		return errors.New("not a level: write debug, info, warn or error")
+	l, err := parseLevel(s)
+	if err == nil {
+		c.logLevel = &l
 	}
-	c.logLevel = &l
-	return nil
+	return err
+}
+
+func parseLevel(s string) (slog.Level, error) {
+	var l slog.Level
+	if l.UnmarshalText([]byte(s)) != nil {
+		return l, errors.New("not a level: write debug, info, warn or error")
+	}
+	return l, nil
+}
+
+func (c *config) setAccessLogSample(s string) (err error) {
+	n, err := parseSample(s)
+	if err == nil {
+		c.accessLogSample = n
+	}
+	return err
+}
+
+func parseSample(s string) (int, error) {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 0 {
+		return 0, errors.New("not a number of calls: write it like 100, or 0 for none")
+	}
+	return int(n), nil
 }

@@ -43,6 +43,7 @@ var samples = map[string]struct {
 	"heap-dump":          {WithHeapDump(), "true", "false", "true"},
 	"message-sizes":      {WithMessageSizes(), "true", "false", "true"},
 	"mixed-http2":        {WithMixedHTTP2(), "true", "false", "true"},
+	"access-log-sample":  {WithAccessLogSample(7), "7", "0", "12"},
 	"log-level":          {WithLogLevel(slog.LevelDebug), "debug", "warn", "error"},
 }
 
@@ -109,7 +110,7 @@ func same(t *testing.T, got, want *config) {
 	}
 	g, w := *got, *want
 	for _, c := range []*config{&g, &w} {
-		c.given, c.faults, c.flags = nil, nil, nil
+		c.given, c.from, c.faults, c.flags = nil, nil, nil, nil
 	}
 	if !reflect.DeepEqual(g, w) {
 		t.Errorf("read %+v\nwant %+v", g, w)
@@ -158,7 +159,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 func TestWrongSettings(t *testing.T) {
 	wrong := map[string]string{
 		"auth": "mtls,", "operators": "alice", "tags": "zone", "metrics": "all", "drain-delay": "soon", "stream-grace": "-1s",
-		"shutdown-timeout": "25", "log-level": "loud",
+		"shutdown-timeout": "25", "log-level": "loud", "access-log-sample": "-1",
 	}
 	laterOn := []string{"addr", "advertise", "registry", "tls-cert", "tls-key", "tls-ca", "service-token", "owner", "status-addr"}
 	fs := newFlags(t)
@@ -208,12 +209,12 @@ func anyLine(lines []string, texts ...string) bool {
 func TestWrongOptions(t *testing.T) {
 	err := serverConfig([]ServerOption{
 		WithFlags(nil), WithAuth(""), WithOperators("group:"), WithAuthenticator(nil), WithTags("zone"), WithMetricsAccess("all"), WithDrainDelay(-1),
-		WithStreamGrace(-1), WithShutdownTimeout(-1), WithHTTP("/x", nil, auth.Access{}, auth.Access{}),
+		WithStreamGrace(-1), WithShutdownTimeout(-1), WithAccessLogSample(-1), WithHTTP("/x", nil, auth.Access{}, auth.Access{}),
 	}).err()
 	lines := strings.Split(fmt.Sprint(err), "\n")
 	for _, option := range []string{
 		`WithAuth("")`, `WithOperators("group:")`, "WithAuthenticator", "WithTags", `WithMetricsAccess("all")`, "WithDrainDelay(-1ns)",
-		"WithStreamGrace(-1ns)", "WithShutdownTimeout(-1ns)", `WithHTTP("/x")`,
+		"WithStreamGrace(-1ns)", "WithShutdownTimeout(-1ns)", `WithAccessLogSample("-1")`, `WithHTTP("/x")`,
 	} {
 		if !anyLine(lines, option) {
 			t.Errorf("no line names %s:\n%v", option, err)

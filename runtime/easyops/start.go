@@ -125,6 +125,7 @@ func (s *Server) setUp(lis net.Listener) error {
 	c := s.cfg
 	s.started = time.Now()
 	s.calls = newCalls(c.limits, s.metrics.Parts(), s.log, s.background.Go)
+	s.callers = newCallers(s.metrics.Parts())
 	s.resets = newResets(c.limits.Resets, func(remote string) {
 		if s.port.CloseConn(remote) {
 			s.log.Warn("connection closed: it cancels most of its calls", "peer", remote)
@@ -146,7 +147,7 @@ func (s *Server) setUp(lis net.Listener) error {
 	if err := s.newPages(); err != nil {
 		return err
 	}
-	s.http.Handler = s.httpHandler()
+	s.http.Handler = s.resets.unlessGone(s.httpHandler())
 	return s.addGauges()
 }
 
@@ -219,6 +220,8 @@ func (s *Server) serve() {
 			s.holdReserve()
 			s.calls.look(now)
 			s.resets.forget(now)
+			s.callers.sweep(s.uptime())
+			s.history.sample(now)
 		})
 	})
 	if len(s.sources) > 0 {

@@ -86,9 +86,9 @@ func (s *Server) leave(ctx context.Context) {
 			s.log.Warn("the registry did not note the stop", "err", err)
 		}
 	}
-	if s.cfg.drainDelay > 0 {
-		s.log.Info("serving on until clients have noticed", "duration", s.cfg.drainDelay)
-		sleep(ctx, s.cfg.drainDelay)
+	if delay := time.Duration(s.drainDelay.Load()); delay > 0 {
+		s.log.Info("serving on until clients have noticed", "duration", delay)
+		sleep(ctx, delay)
 	}
 }
 

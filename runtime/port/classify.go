@@ -75,6 +75,7 @@ func (p *Port) classifyTLS(c *conn) error {
 		return p.handshakeFailed(c, err)
 	}
 	state := tc.ConnectionState()
+	c.tls.Store(&state)
 	switch {
 	case state.NegotiatedProtocol != alpnH2:
 		p.toHTTP(c, tc, protoHTTP1, farewellHTTP1)
@@ -82,7 +83,6 @@ func (p *Port) classifyTLS(c *conn) error {
 	case state.Version < tls.VersionTLS12:
 		return p.reject(c, tc, codeInadequateSecurity)
 	}
-	c.tls = &state
 	p.stage(c)
 	buf, isHTTP2, err := readPreface(tc)
 	switch {

@@ -68,6 +68,7 @@ type conn struct {
 	net.Conn
 	port   *Port
 	remote string
+	addr   net.Addr // like no other
 	peer   netip.Prefix
 	begun  time.Time // when it was accepted
 	// offersHTTP1 is written and read by the goroutine that does the TLS handshake.
@@ -76,15 +77,23 @@ type conn struct {
 	// waiting is set while the client has shown that it speaks HTTP/2 and owes nothing. Its
 	// goroutine writes it under port.mu.
 	waiting bool
-	// tls is the state of the TLS connection above, where HTTP/2 was classified on it.
-	tls *tls.ConnectionState
+	// tls is the state of the TLS connection above, once its handshake is done.
+	tls atomic.Pointer[tls.ConnectionState]
 	// late is by how much the beginning of an HTTP/1 connection took too long.
 	late time.Duration
 	// fresh is set while the HTTP server has the connection and no request of it. It keeps
 	// port.busy up by one: net/http's Shutdown drops an HTTP/1 request that it is reading.
 	fresh   atomic.Bool
 	closing sync.Once
+
+	received, sent atomic.Uint64 // bytes on the wire
+
+	_   [64]byte // keeps what every call counts away from the rest
+	use Use
 }
+
+// RemoteAddr returns the address by which UseOf finds the connection.
+func (c *conn) RemoteAddr() net.Addr { return c.addr }
 
 // Close closes the connection and forgets it.
 func (c *conn) Close() error {
@@ -105,7 +114,11 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 func (c *conn) CloseWrite() error { return closeWrite(c.Conn) }
 
 // ReadFrom keeps sendfile reachable for plaintext HTTP.
-func (c *conn) ReadFrom(r io.Reader) (int64, error) { return readFrom(c.Conn, r) }
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	n, err := readFrom(c.Conn, r)
+	c.sent.Add(uint64(n))
+	return n, err
+}
 
 func closeWrite(nc net.Conn) error {
 	if cw, ok := nc.(interface{ CloseWrite() error }); ok {
@@ -124,7 +137,8 @@ func readFrom(nc net.Conn, r io.Reader) (int64, error) {
 // admit tracks a new connection and classifies it in a goroutine of its own, or closes it where
 // there are too many.
 func (p *Port) admit(nc net.Conn) {
-	c := &conn{Conn: nc, port: p, remote: nc.RemoteAddr().String(), peer: peerOf(nc.RemoteAddr()), begun: time.Now()}
+	addr := ownAddr(nc.RemoteAddr())
+	c := &conn{Conn: nc, port: p, remote: addr.String(), addr: addr, peer: peerOf(addr), begun: time.Now()}
 	if reason := p.track(c); reason != "" {
 		_ = nc.Close()
 		p.logRefusal(c, reason)
@@ -168,6 +182,7 @@ func (p *Port) forget(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.conns, c)
+	p.byAddr.CompareAndDelete(c.addr, c)
 	p.count[c.proto]--
 	if c.fresh.Swap(false) {
 		p.leaveLocked()
@@ -188,7 +203,10 @@ func (p *Port) settle(c *conn, proto protocol) {
 	if _, open := p.conns[c]; open {
 		p.count[c.proto]--
 		p.count[proto]++
-		if proto == protoHTTP1 {
+		switch proto {
+		case protoGRPC:
+			p.byAddr.Store(c.addr, c)
+		case protoHTTP1:
 			c.late = max(0, time.Since(c.begun)-p.slack())
 			c.fresh.Store(true)
 			p.busy++

@@ -26,13 +26,17 @@ type finishedTLS struct{}
 // ServerHandshake hands on the TLS state of a connection that came through the port.
 func (finishedTLS) ServerHandshake(nc net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	g, ok := nc.(*grpcConn)
-	if !ok || g.conn.tls == nil {
+	var state *tls.ConnectionState
+	if ok {
+		state = g.conn.tls.Load()
+	}
+	if state == nil {
 		return nil, nil, errors.New("port: connection did not come through the port's own listener")
 	}
 	info := credentials.TLSInfo{
-		State:          *g.conn.tls,
+		State:          *state,
 		CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		SPIFFEID:       spiffeID(g.conn.tls),
+		SPIFFEID:       spiffeID(state),
 	}
 	return g, info, nil
 }

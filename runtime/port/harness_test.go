@@ -40,10 +40,15 @@ type echo struct {
 	peers []*peer.Peer
 	begun chan struct{}
 	block chan struct{}
+	// seen, where set, is told of every call and HTTP request.
+	seen func(context.Context)
 }
 
 func (e *echo) UnaryCall(ctx context.Context, r *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
 	p, _ := peer.FromContext(ctx)
+	if e.seen != nil {
+		e.seen(ctx)
+	}
 	e.mu.Lock()
 	e.peers = append(e.peers, p)
 	e.mu.Unlock()
@@ -83,10 +88,11 @@ func quick(c *port.Config, _ *http.Server) { c.ClassifyTimeout = 100 * time.Mill
 
 func start(t testing.TB, opts ...nodeOption) *node {
 	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	return startOn(t, listen(t), opts...)
+}
+
+func startOn(t testing.TB, lis net.Listener, opts ...nodeOption) *node {
+	t.Helper()
 	cfg := port.Config{Logger: slog.New(slog.DiscardHandler)}
 	n := &node{
 		echo:   &echo{begun: make(chan struct{}, 100), block: make(chan struct{})},
@@ -131,10 +137,17 @@ func (n *node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		n.viaHTTP.ServeHTTP(w, r)
 		return
 	}
+	if n.echo.seen != nil {
+		n.echo.seen(r.Context())
+	}
 	switch r.URL.Path {
 	case "/wait":
 		n.echo.begun <- struct{}{}
 		<-n.echo.block
+	case "/back": // as HTTP/1 has it, the whole request before the answer
+		b, _ := io.ReadAll(r.Body)
+		_, _ = w.Write(b)
+		return
 	case "/body":
 		_, _ = io.Copy(w, r.Body)
 		return

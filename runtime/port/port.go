@@ -98,6 +98,8 @@ type Port struct {
 	backlogBy  atomic.Int64  // unix nanoseconds: when the backlog is given up
 	acceptDone chan struct{} // closed: the accept loop has ended
 
+	byAddr sync.Map // of net.Addr to *conn: those of gRPC
+
 	mu    sync.Mutex
 	conns map[*conn]struct{}
 	perIP map[netip.Prefix]int
@@ -249,7 +251,7 @@ func (p *Port) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, _ := r.Context().Value(connKey{}).(*conn); c != nil {
 			if r.TLS == nil {
-				r.TLS = c.tls
+				r.TLS = c.tls.Load()
 			}
 			p.requestBegan(c)
 		}

@@ -38,6 +38,9 @@ type Method struct {
 	Idempotency string `json:"idempotency"`
 	// Example is a request in JSON to begin with.
 	Example string `json:"example"`
+	// Traffic is what calls were like in the last five minutes; nil without any.
+	// The API page sets it.
+	Traffic *MethodTraffic `json:"traffic,omitempty"`
 }
 
 // Rule is what holds for the calls of a method.
@@ -119,22 +122,41 @@ type Field struct {
 	Values []string `json:"values,omitempty"`
 }
 
+const apiPath = "/internal/service-info/api"
+
 // HandleAPI registers /internal/service-info/api, which shows what services
-// gives, and lists the services on the help page. services may be called
-// concurrently; what it returns must not change afterwards.
-func (p *Pages) HandleAPI(services func() []Service) error {
+// gives, with what traffic says of methods of late, and lists the services on the
+// help page. Both may be called concurrently; what services returns must not
+// change afterwards. traffic may be nil.
+func (p *Pages) HandleAPI(services func() []Service, traffic func() []MethodTraffic) error {
 	p.services.Store(&services)
 	return p.Handle(Page{
-		Path: "/internal/service-info/api", Group: "This server", Title: "API", Access: Operator,
-		Help: "Services, methods, messages, the access rule of each method, and a command that calls it.",
-		Get:  func(r *Request) (View, error) { return p.apiView(r.Request, services()), nil },
+		Path: apiPath, Group: "This server", Title: "API", Access: Operator,
+		Help: "Services, methods, messages, the access rule and the traffic of each method, and a command that calls it.",
+		Get: func(r *Request) (View, error) {
+			var now []MethodTraffic
+			if traffic != nil {
+				now = traffic()
+			}
+			return p.apiView(r.Request, withTraffic(services(), now))
+		},
 	})
 }
 
-func (p *Pages) apiView(r *http.Request, services []Service) View {
-	v := View{Data: APIData{append([]Service{}, services...)}, Body: p.certificateHint(r)}
+func (p *Pages) apiView(r *http.Request, services []Service) (View, error) {
+	some, err := chosen(services, r.URL.Query())
+	if err != nil {
+		return View{}, err
+	}
+	if rowsOf(some) > apiRows && r.URL.Query().Get("method") == "" {
+		return methodList(r, some)
+	}
+	v := View{Data: APIData{Services: some}, Body: p.certificateHint(r), Live: rowsOf(some) <= apiRows/4}
+	if len(some) < len(services) || r.URL.Query().Has("method") {
+		v.Body = append(v.Body, Links{Links: []Cell{Link(apiPath, "All services")}})
+	}
 	for _, infrastructure := range []bool{false, true} {
-		for _, s := range services {
+		for _, s := range some {
 			if s.Infrastructure == infrastructure {
 				v.Body = append(v.Body, p.serviceSection(r, s))
 			}
@@ -143,7 +165,7 @@ func (p *Pages) apiView(r *http.Request, services []Service) View {
 	if len(services) == 0 {
 		v.Body = []Block{Text("No gRPC services are served here.")}
 	}
-	return v
+	return v, nil
 }
 
 func (p *Pages) serviceSection(r *http.Request, s Service) Section {
@@ -223,7 +245,7 @@ func (m Method) rules() KV {
 	default:
 		kv = append(kv, Pair{"Retries", Str("never: a call may have side effects")})
 	}
-	return kv
+	return append(kv, m.trafficPairs()...)
 }
 
 func (m *Message) table(caption string, known map[string]string) Table {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,6 +53,47 @@ func (r *refusals) take(now time.Time) (suppressed int, ok bool) {
 	return suppressed, true
 }
 
+// actionsKept is how many of the last changing requests the overview shows, of
+// those that were refused and of the others each: everyone can have requests
+// refused, and must not push out the others.
+const actionsKept = 50
+
+// actions are the last changing requests. Its zero value is ready for use.
+type actions struct{ refused, others actionRing }
+
+type actionRing struct {
+	last []RecentAction // a ring once it is full
+	next int            // the oldest then
+}
+
+func (r *actionRing) add(a RecentAction) {
+	if len(r.last) < actionsKept {
+		r.last = append(r.last, a)
+		return
+	}
+	r.last[r.next] = a
+	r.next = (r.next + 1) % actionsKept
+}
+
+func (p *Pages) noteAction(a RecentAction) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a.Outcome == "refused" {
+		p.actions.refused.add(a)
+	} else {
+		p.actions.others.add(a)
+	}
+}
+
+// recentActions are the last changing requests, the latest first.
+func (p *Pages) recentActions() []RecentAction {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	all := append(append([]RecentAction{}, p.actions.refused.last...), p.actions.others.last...)
+	slices.SortStableFunc(all, func(a, b RecentAction) int { return b.Time.Compare(a.Time) })
+	return all
+}
+
 // audit leaves the one line of a request, refused ones too.
 func (p *Pages) audit(r *Request, code int, err error) {
 	suppressed := 0
@@ -63,6 +105,13 @@ func (p *Pages) audit(r *Request, code int, err error) {
 		suppressed = n
 	}
 	what, from, to := r.summary()
+	reason := r.Reason()
+	if r.Method != http.MethodGet {
+		p.noteAction(RecentAction{
+			Time: time.Now().UTC(), Who: logged(r.Who), Peer: logged(r.RemoteAddr), Path: logged(r.URL.Path),
+			What: what, Old: from, New: to, Reason: logged(reason), Outcome: outcome(code, err),
+		})
+	}
 	attrs := []slog.Attr{
 		slog.String("who", logged(r.Who)),
 		slog.String("method", logged(r.Method)),
@@ -70,6 +119,7 @@ func (p *Pages) audit(r *Request, code int, err error) {
 		slog.String("what", what),
 		slog.String("old", from),
 		slog.String("new", to),
+		slog.String("reason", logged(reason)),
 		slog.String("peer", logged(r.RemoteAddr)),
 		slog.Int("code", code),
 		slog.String("outcome", outcome(code, err)),
@@ -114,14 +164,18 @@ func (r *Request) summary() (what, from, to string) {
 // logged makes a string that a caller supplied safe for a log: one line,
 // printable, short.
 func logged(s string) string {
+	return escape(truncate(s), func(r rune) bool { return unicode.IsPrint(r) })
+}
+
+// truncate cuts what is too long for a log.
+func truncate(s string) string {
 	n := 0
 	for i := range s {
 		if n++; n > maxLogged {
-			s = s[:i] + "…"
-			break
+			return s[:i] + "…"
 		}
 	}
-	return escape(s, func(r rune) bool { return unicode.IsPrint(r) })
+	return s
 }
 
 // visible makes a string safe for a page or a terminal: characters that

@@ -1,6 +1,8 @@
 package status
 
 import (
+	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -125,5 +127,53 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 	if n, ok := r.take(now.Add(time.Second)); !ok || n != 10_000-refusalsPerSecond {
 		t.Errorf("a second later: %d left out, line %v", n, ok)
+	}
+}
+
+func TestAuditHasTheReason(t *testing.T) {
+	f := newFixture(t)
+	const path = "/internal/cache/users"
+	form := []string{"Content-Type", "application/x-www-form-urlencoded"}
+	for _, c := range []struct{ name, path, body, want string }{
+		{"none", path, "", ""},
+		{"query", path + "?reason=+stale+data+", "", "stale data"},
+		{"form", path, "reason=ticket%207", "ticket 7"},
+		{"both", path + "?reason=query", "reason=form", "query"},
+		{"steering", path + "?reason=a%0Ab%E2%80%AEc", "", `a\u{a}b\u{202e}c`},
+		{"long", path + "?reason=" + strings.Repeat("x", 300), "", strings.Repeat("x", maxLogged) + "…"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f.log = &lines{}
+			f.pages.cfg.Logger = slog.New(slog.NewJSONHandler(f.log, nil))
+			r, err := http.NewRequest("POST", f.URL+c.path, strings.NewReader(c.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set(operatorHeader, "alice")
+			r.Header.Set(form[0], form[1])
+			f.send(r)
+			all := f.log.audits(t)
+			if len(all) != 1 || all[0]["reason"] != c.want {
+				t.Errorf("%v, want the reason %q", all, c.want)
+			}
+		})
+	}
+}
+
+// TestReasonOfARefusedRequestIsNotReadFromItsBody shows that nobody who is not let in
+// has the server read a form.
+func TestReasonOfARefusedRequestIsNotReadFromItsBody(t *testing.T) {
+	f := newFixture(t)
+	r, err := http.NewRequest("POST", f.URL+"/internal/cache/users?reason=why", strings.NewReader("reason=form"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	f.send(r).want(t, 403)
+	r.Method, r.URL.RawQuery, r.Body = "POST", "", io.NopCloser(strings.NewReader("reason=form"))
+	f.send(r).want(t, 403)
+	all := f.log.audits(t)
+	if len(all) != 2 || all[0]["reason"] != "why" || all[1]["reason"] != "" {
+		t.Errorf("%v", all)
 	}
 }

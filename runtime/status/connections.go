@@ -10,22 +10,33 @@ import (
 const connectionsPath = "/internal/service-info/grpc-connections"
 
 // HandleConnections registers /internal/service-info/grpc-connections, which
-// shows what connections gives. connections may be called concurrently.
+// shows what connections gives: all inbound connections, in any order and without
+// what [Listed] says. connections may be called concurrently.
 func (p *Pages) HandleConnections(connections func() ConnectionsData) error {
 	return p.Handle(Page{
 		Path: connectionsPath, Group: "This server", Title: "Connections", Access: Operator,
-		Help: "The clients of this process: which instances they know and call, and how these do.",
-		Get:  func(*Request) (View, error) { return connections().view(time.Now()), nil },
+		Help: "Who is connected to this server, and the clients of this process: which instances they know and call, and how these do.",
+		Get:  func(r *Request) (View, error) { return connections().view(r, time.Now()) },
 	})
 }
 
-func (d ConnectionsData) view(now time.Time) View {
-	whole := ConnectionsData{Outbound: []Outbound{}}
-	seen := map[string]int{}
+func (d ConnectionsData) view(r *Request, now time.Time) (View, error) {
+	in, err := d.inbound(r, now)
+	if err != nil {
+		return View{}, err
+	}
+	out := d.outbound(now)
+	return View{Data: d, Body: []Block{in, out}, Live: true}, nil
+}
+
+// outbound describes the clients, and makes them what their JSON promises.
+func (d *ConnectionsData) outbound(now time.Time) Section {
+	seen, clients := map[string]int{}, d.Outbound
 	sec := Section{ID: "outbound", Title: "Outbound"}
-	for _, o := range d.Outbound {
+	d.Outbound = []Outbound{}
+	for _, o := range clients {
 		o = o.whole()
-		whole.Outbound = append(whole.Outbound, o)
+		d.Outbound = append(d.Outbound, o)
 		seen[o.Service]++
 		id := o.Service
 		if n := seen[o.Service]; n > 1 {
@@ -36,7 +47,7 @@ func (d ConnectionsData) view(now time.Time) View {
 	if len(d.Outbound) == 0 {
 		sec.Body = []Block{Text("This process has no open client: it makes one by a Dial function.")}
 	}
-	return View{Data: whole, Body: []Block{sec}}
+	return sec
 }
 
 // whole is the client with what its JSON promises: a list, and times in UTC.

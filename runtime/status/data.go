@@ -74,8 +74,9 @@ type (
 	// CheckData is a readiness check in [HealthData]. Everybody may see it,
 	// so it does not say why a check fails.
 	CheckData struct {
-		Name string `json:"name"`
-		OK   bool   `json:"ok"`
+		Name  string `json:"name"`
+		OK    bool   `json:"ok"`
+		Error string `json:"error,omitempty"` // why not; in [OverviewData] only
 	}
 
 	// NameData is /internal/service-info/name.
@@ -99,8 +100,12 @@ type (
 		Instance       string    `json:"instance"`
 	}
 
-	// APIData is /internal/service-info/api.
+	// APIData is /internal/service-info/api. The queries service= and method=
+	// ask for these alone.
 	APIData struct {
+		// Listed is set where there is too much to describe at once. Methods
+		// are then named, and the queries service= and method= ask for more.
+		*Listed
 		Services []Service `json:"services"`
 	}
 
@@ -112,6 +117,12 @@ type (
 	// ConnectionsData is /internal/service-info/grpc-connections.
 	ConnectionsData struct {
 		Outbound []Outbound `json:"outbound"`
+		// Inbound are connections to the port, 10,000 of those that are oldest at
+		// most. Listed says which of them are here; InboundOpen is how many are
+		// open.
+		Inbound       []Inbound `json:"inbound"`
+		InboundListed Listed    `json:"inbound_listed"`
+		InboundOpen   int       `json:"inbound_open"`
 	}
 	// Outbound is an open client of this process, in [ConnectionsData]. Clients
 	// that share their connections are one.

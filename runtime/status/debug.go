@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/pprof"
-	"runtime/trace"
 	"strconv"
 	"strings"
 	"time"
@@ -29,12 +28,11 @@ const debugPath = "/internal/debug/"
 // page of its own; runtime/pprof knows it by name. net/http/pprof has the same
 // but puts them on the mux of the whole process when it is imported.
 var snapshots = []struct{ page, name, title, help string }{
-	{"goroutine", "goroutine", "Goroutines", "Stacks of all goroutines; ?debug=2 in full as text."},
 	{"pprofheapdump", "heap", "Heap profile", "What the live heap consists of, sampled; ?gc=1 collects garbage first."},
 	{"heap", "heap", "Heap profile", "The heap profile under the name that net/http/pprof gives it."},
 	{"allocs", "allocs", "Allocations", "Sampled allocations since the start, live or not."},
-	{"block", "block", "Blocking", "Where goroutines block; empty unless the program sets a block profile rate."},
-	{"mutex", "mutex", "Mutexes", "Who holds contended mutexes; empty unless the program sets a mutex profile fraction."},
+	{"block", "block", "Blocking", "Where goroutines block, while ?seconds= (at most 300) last; without, since the program has set a block profile rate, if it has."},
+	{"mutex", "mutex", "Mutexes", "Who holds contended mutexes, while ?seconds= (at most 300) last; without, since the program has set a mutex profile fraction, if it has."},
 	{"threadcreate", "threadcreate", "Threads", "What led to new OS threads."},
 }
 
@@ -46,10 +44,11 @@ func (p *Pages) HandleDebug(heapDump bool) error {
 		p.debugInfo("info", false), p.debugInfo("", true),
 		p.costly("cpu", "CPU profile", "Where CPU time goes during ?seconds= (30 if not given).", p.cpu),
 		p.costly("profile", "CPU profile", "The CPU profile under the name that net/http/pprof gives it.", p.cpu),
-		p.costly("trace", "Execution trace", "What the scheduler does during ?seconds= (1 if not given).", p.trace),
+		p.costly("trace", "Execution trace", "What the scheduler does during ?seconds= (1 if not given), up to 64 MiB.", p.trace),
+		p.costly("goroutine", "Goroutines", "Where goroutines are, those that have waited longest first; for go tool pprof the profile; ?debug=2 in full as text.", p.goroutines),
 	}
 	for _, s := range snapshots {
-		pages = append(pages, p.costly(s.page, s.title, s.help, snapshot(s.name)))
+		pages = append(pages, p.costly(s.page, s.title, s.help, sampled(s.name)))
 	}
 	pages = append(pages, p.symbol())
 	dump := p.costly("heapdump", "Heap dump", "The whole heap as it is, with every secret in it; only with -easyops.heap-dump.", heapDumpOff)
@@ -126,20 +125,6 @@ func (p *Pages) cpu(w http.ResponseWriter, r *Request) error {
 	}
 	pause(r, d)
 	pprof.StopCPUProfile()
-	return nil
-}
-
-func (p *Pages) trace(w http.ResponseWriter, r *Request) error {
-	d, err := seconds(w, r, defaultTraceSeconds, maxTraceSeconds)
-	if err != nil {
-		return err
-	}
-	download(w, r, ".trace")
-	if err := trace.Start(w); err != nil {
-		return taken(w, err)
-	}
-	pause(r, d)
-	trace.Stop()
 	return nil
 }
 

@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -104,6 +106,62 @@ func TestSecondsAreBounded(t *testing.T) {
 		f.asOperator("GET", debugPath+query).want(t, 400, "whole number from 1 to")
 	}
 	f.asOperator("GET", debugPath+"goroutine?debug=7").want(t, 400, "debug=7")
+}
+
+func TestProfilesThatTakeNoSeconds(t *testing.T) {
+	f := newFixture(t)
+	for _, page := range []string{"heap", "allocs", "pprofheapdump", "threadcreate"} {
+		f.asOperator("GET", debugPath+page+"?seconds=1").want(t, 400, "go tool pprof -base")
+	}
+	f.asOperator("GET", debugPath+"block?seconds=301").want(t, 400, "from 1 to 300")
+}
+
+// Blocking and mutexes are looked at for as long as somebody asks, and not
+// longer.
+func TestSamplingForAWhile(t *testing.T) {
+	f := newFixture(t)
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-end:
+					return
+				case <-time.After(time.Millisecond):
+				}
+				for range 100 {
+					mu.Lock()
+					runtime.Gosched()
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	defer func() { close(end); wg.Wait() }()
+	for _, page := range []string{"block", "mutex"} {
+		a := f.asOperator("GET", debugPath+page+"?seconds=1&debug=1")
+		a.want(t, 200, "TestSamplingForAWhile")
+		if now := runtime.SetMutexProfileFraction(-1); now != 0 {
+			t.Errorf("%s: mutexes are still looked at: %d", page, now)
+		}
+	}
+	before := f.asOperator("GET", debugPath+"block?debug=1").body
+	time.Sleep(20 * time.Millisecond) // would be blocking that is seen
+	if after := f.asOperator("GET", debugPath+"block?debug=1").body; after != before {
+		t.Error("blocking is still looked at")
+	}
+}
+
+func TestSamplingLeavesTheProgramsOwn(t *testing.T) {
+	f := newFixture(t)
+	runtime.SetMutexProfileFraction(7)
+	defer runtime.SetMutexProfileFraction(0)
+	f.asOperator("GET", debugPath+"mutex?seconds=1").want(t, 200)
+	if now := runtime.SetMutexProfileFraction(-1); now != 7 {
+		t.Errorf("the program's fraction is now %d", now)
+	}
 }
 
 func TestHeapDumpNeedsItsFlag(t *testing.T) {

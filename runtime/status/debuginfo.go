@@ -27,7 +27,7 @@ func (p *Pages) debugView(r *Request) View {
 	url := func(path string) string { return p.ownURL(r.Request, path) }
 	return View{Data: d, Body: []Block{
 		KV{
-			{"Goroutines", Cell{Text: fmt.Sprint(d.Goroutines), Link: debugPath + "goroutine?debug=2"}},
+			{"Goroutines", Cell{Text: fmt.Sprint(d.Goroutines), Link: debugPath + "goroutine"}},
 			{"CPUs", Str(fmt.Sprintf("%d, GOMAXPROCS %d", d.CPUs, d.MaxProcs))},
 			{"Heap", Str(bytesText(d.HeapBytes) + " in use, " + bytesText(d.SystemBytes) + " from the system")},
 			{"Garbage collections", Str(fmt.Sprint(d.GCCycles))},
@@ -36,8 +36,9 @@ func (p *Pages) debugView(r *Request) View {
 		Section{ID: "commands", Title: "Commands", Body: []Block{Code(strings.Join([]string{
 			p.pprof(r, "cpu", "?seconds=10"),
 			p.pprof(r, "pprofheapdump", ""),
+			p.pprof(r, "mutex", "?seconds=10"),
 			p.curl(r.Request, "-s -o trace.out ", "'"+url(debugPath+"trace")+"?seconds=5'") + " && go tool trace trace.out",
-			p.curl(r.Request, "-s ", "'"+url(debugPath+"goroutine")+"?debug=2'"),
+			p.curl(r.Request, "-s ", "'"+url(debugPath+"goroutine")+"?format=text'"),
 		}, "\n"))}},
 	}}
 }

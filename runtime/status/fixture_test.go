@@ -59,7 +59,8 @@ func newFixture(t testing.TB, change ...func(*Config)) *fixture {
 			Services: []string{"echo.v1.EchoService", "grpc.health.v1.Health"}, Instance: "i-1",
 			RuntimeVersion: "v0.1.0", Started: time.Now(),
 		}),
-		p.HandleAPI(func() []Service { return services }),
+		p.HandleOverview(f.overview),
+		p.HandleAPI(func() []Service { return services }, func() []MethodTraffic { return f.overview().Methods }),
 		p.HandleMetrics(registry),
 		p.HandleHealth(f.health),
 		p.HandleShutdown(f.shutdown),
@@ -104,6 +105,28 @@ func (f *fixture) health(context.Context) Health {
 		h.Checks = append(h.Checks, Check{Name: "cache", Err: errors.New("password hunter2 refused")})
 	}
 	return h
+}
+
+// overview is one of a server that has had calls for 5 min.
+func (f *fixture) overview() OverviewData {
+	now := time.Now().UTC()
+	minute := TrafficData{Window: Seconds(time.Minute), Calls: 600, Rate: 10, Errors: 6, P50: Seconds(time.Millisecond), P99: Seconds(20 * time.Millisecond), Average: Seconds(2 * time.Millisecond)}
+	five := minute
+	five.Window, five.Calls, five.Faults = Seconds(5*time.Minute), 3000, 2
+	d := OverviewData{
+		Now: now, InFlight: 3, Connections: 2, Traffic: []TrafficData{minute, five, five},
+		Process:      ProcessData{Goroutines: 40, HeapBytes: 5 << 20, SystemBytes: 12 << 20, GCCycles: 7, GCPause: Seconds(time.Millisecond), MaxProcs: 2},
+		History:      []HistoryData{{Step: Seconds(5 * time.Second), End: now}, {Step: Seconds(time.Minute), Points: []HistoryPoint{}}},
+		RecentErrors: []RecentError{},
+		Methods:      []MethodTraffic{{"echo.v1.EchoService/Echo", five}, {"other", minute}},
+	}
+	for i := range 60 {
+		d.History[0].Points = append(d.History[0].Points, HistoryPoint{Calls: uint64(i % 7), Errors: uint64(i % 2), P99: minute.P99, Goroutines: 40 + i, HeapBytes: 5 << 20})
+	}
+	for range 3 {
+		d.RecentErrors = append(d.RecentErrors, RecentError{Time: now, Method: "echo.v1.EchoService/Repeat", Code: "INTERNAL", Peer: "10.0.0.1:1", Error: "disk full"})
+	}
+	return d
 }
 
 func (f *fixture) setState(s string) {

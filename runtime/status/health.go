@@ -71,13 +71,26 @@ func (h Health) view() View {
 	}
 	table := Table{Columns: []string{"Check", "Result"}, Wide: 2, Empty: "No checks are registered."}
 	for _, c := range h.Checks {
-		data.Checks = append(data.Checks, CheckData{c.Name, c.Err == nil})
+		data.Checks = append(data.Checks, CheckData{Name: c.Name, OK: c.Err == nil})
 		table.Rows = append(table.Rows, []Cell{Name(c.Name), c.cell()})
 	}
 	return View{
 		Status: h.status(), Data: data, Plain: plain,
 		Body: []Block{kv, Section{ID: "checks", Title: "Checks", Body: []Block{table}}},
 	}
+}
+
+// forOperators says why checks fail, too.
+func (h Health) forOperators() HealthData {
+	d := HealthData{State: h.State, TakenOut: h.TakenOut, Checks: []CheckData{}}
+	for _, c := range h.Checks {
+		data := CheckData{Name: c.Name, OK: c.Err == nil}
+		if c.Err != nil {
+			data.Error = c.Err.Error()
+		}
+		d.Checks = append(d.Checks, data)
+	}
+	return d
 }
 
 // badges stand beside the server's name on each page.

@@ -5,20 +5,19 @@ import (
 	"strings"
 )
 
+const helpPath = "/internal/help"
+
 // helpPages are the pages that every server has.
 func (p *Pages) helpPages() []Page {
-	help := Page{
-		Path: "/internal/help", Group: "This server", Title: "Help", Access: Operator,
-		Help: "This page: every page of the server and its gRPC services.",
-		Get:  func(r *Request) (View, error) { return p.helpView(r), nil },
-	}
-	overview, bare := help, help
-	overview.Path, overview.Hidden = "/internal/", true
-	bare.Path, bare.Hidden = "/internal", true
 	return []Page{
-		help, overview, bare,
+		{
+			Path: helpPath, Group: "This server", Title: "Help", Access: Operator,
+			Help: "This page: every page of the server and its gRPC services.",
+			Get:  func(r *Request) (View, error) { return p.helpView(r), nil },
+		},
 		asset(stylePath, "Style", "text/css; charset=utf-8", style),
 		asset(iconPath, "Icon", "image/svg+xml", icon),
+		asset(livePath, "Script", "text/javascript; charset=utf-8", live),
 	}
 }
 
@@ -123,7 +122,7 @@ func (p *Pages) servicesSection(r *Request, services []Service) Section {
 			}
 		}
 		t.Rows = append(t.Rows, []Cell{
-			{Text: s.Name, Tone: Mono, Link: "/internal/service-info/api#" + s.Name},
+			{Text: s.Name, Tone: Mono, Link: apiPath + "#" + s.Name},
 			Name(strings.Join(names, ", ")),
 		})
 	}

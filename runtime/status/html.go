@@ -15,6 +15,7 @@ import (
 const (
 	stylePath = "/internal/style.css"
 	iconPath  = "/internal/icon.svg"
+	livePath  = "/internal/live.js"
 )
 
 //go:embed style.css
@@ -22,6 +23,9 @@ var style []byte
 
 //go:embed icon.svg
 var icon []byte
+
+//go:embed live.js
+var live []byte
 
 //go:embed page.html
 var pageText string
@@ -31,7 +35,7 @@ var pageText string
 var pageTemplate = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("page").Funcs(template.FuncMap{
 		"kind": kind, "visible": visible, "paragraphs": paragraphs, "local": local, "tone": tone,
-		"pad": pad, "next": next, "dict": newNested,
+		"rows": rowsHTML, "next": next, "dict": newNested, "at": at,
 	}).Parse(pageText))
 })
 
@@ -39,12 +43,15 @@ var pageTemplate = sync.OnceValue(func() *template.Template {
 type pageModel struct {
 	View
 	Name    string
+	Home    string
 	Style   string
 	Icon    string
+	Script  string // empty for none
 	Path    string
 	Badges  []Cell // beside the name
 	Nav     []navItem
 	TOC     []tocItem
+	Broad   bool // has tables for which there is no room beside the contents
 	JSON    string
 	TextURL string
 }
@@ -63,18 +70,25 @@ type tocItem struct {
 // navPaths are the pages that stand in the head of every page, where they
 // are registered.
 var navPaths = []struct{ path, text string }{
-	{"/internal/help", "Help"},
-	{"/internal/service-info/api", "API"},
-	{"/internal/health", "Health"},
+	{overviewPath, "Overview"},
+	{helpPath, "Help"},
+	{apiPath, "API"},
+	{"/internal/service-info/grpc-callers", "Callers"},
 	{connectionsPath, "Connections"},
 	{dependenciesPath, "Dependencies"},
+	{"/internal/parameters", "Parameters"},
+	{"/internal/clearcache", "Caches"},
+	{"/internal/health", "Health"},
 	{"/internal/service-info/metrics", "Metrics"},
 	{"/internal/service-info/version", "Version"},
 	{"/internal/debug/info", "Debug"},
 }
 
 func (p *Pages) writeHTML(w io.Writer, r *http.Request, v View) error {
-	m := pageModel{View: v, Name: "server", Style: stylePath, Icon: iconPath, Path: r.URL.Path, TOC: contents(v.Body)}
+	m := pageModel{View: v, Name: "server", Home: p.home(), Style: stylePath, Icon: iconPath, Path: r.URL.Path}
+	if !v.Whole {
+		m.TOC, m.Broad = contents(v.Body), isBroad(v.Body)
+	}
 	if p.isOperator(r) {
 		m.Name, m.Nav = p.cfg.Name, p.nav(r.URL.Path)
 	}
@@ -83,6 +97,9 @@ func (p *Pages) writeHTML(w io.Writer, r *http.Request, v View) error {
 	}
 	if v.Status < http.StatusBadRequest && r.Method != http.MethodPost {
 		m.JSON, m.TextURL = withFormat(r, formJSON), withFormat(r, formText)
+		if v.Live {
+			m.Script = livePath
+		}
 	}
 	return pageTemplate().Execute(w, m)
 }
@@ -104,14 +121,31 @@ func withFormat(r *http.Request, f form) string {
 }
 
 func (p *Pages) nav(current string) []navItem {
-	pages := p.list()
+	if current == strings.TrimSuffix(overviewPath, "/") {
+		current = overviewPath
+	}
 	var items []navItem
 	for _, n := range navPaths {
-		if slices.ContainsFunc(pages, func(pg *Page) bool { return pg.Path == n.path }) {
+		if p.has(n.path) {
 			items = append(items, navItem{Link(n.path, n.text), n.path == current})
 		}
 	}
 	return items
+}
+
+// has says whether there is a page.
+func (p *Pages) has(path string) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.ContainsFunc(p.pages, func(pg *Page) bool { return pg.Path == path })
+}
+
+// home is where the name of the server leads.
+func (p *Pages) home() string {
+	if p.has(overviewPath) {
+		return overviewPath
+	}
+	return helpPath
 }
 
 // asset is a page that is a file.
@@ -133,6 +167,19 @@ func contents(body []Block) []tocItem {
 		return items
 	}
 	return nil
+}
+
+// isBroad says whether a table has many columns.
+func isBroad(body []Block) bool {
+	return slices.ContainsFunc(body, func(b Block) bool {
+		switch b := b.(type) {
+		case Table:
+			return len(b.Columns) > 5 && len(b.Rows) > 0
+		case Section:
+			return isBroad(b.Body)
+		}
+		return false
+	})
 }
 
 func tocItems(body []Block) []tocItem {
@@ -160,6 +207,16 @@ func kind(b Block) string {
 		return "code"
 	case Action:
 		return "action"
+	case Form:
+		return "form"
+	case Links:
+		return "links"
+	case Chart:
+		return "chart"
+	case Tiles:
+		return "tiles"
+	case Beside:
+		return "beside"
 	}
 	return ""
 }
@@ -202,12 +259,12 @@ func tone(t Tone) string {
 	return ""
 }
 
-// pad fills a row up to the number of columns.
-func pad(row []Cell, columns []string) []Cell {
-	for len(row) < len(columns) {
-		row = append(row[:len(row):len(row)], Cell{})
+// at is the head of a column.
+func at(heads []Head, i int) Head {
+	if i < len(heads) {
+		return heads[i]
 	}
-	return row
+	return Head{}
 }
 
 // nested is a block with the depth of its headings.

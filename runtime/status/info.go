@@ -25,6 +25,7 @@ type Info struct {
 // /internal/service-info/version.
 func (p *Pages) HandleInfo(info Info) error {
 	build := readBuild()
+	p.info.Store(&info)
 	return p.handleAll([]Page{{
 		Path: "/internal/service-info/name", Group: "This server", Title: "Services", Access: Operator,
 		Help: "The names of the services that are served here, one a line.",
@@ -39,7 +40,7 @@ func (p *Pages) HandleInfo(info Info) error {
 func (i Info) names() View {
 	t := Table{Columns: []string{"Service"}, Empty: "No services are served here."}
 	for _, s := range i.Services {
-		t.Rows = append(t.Rows, []Cell{{Text: s, Tone: Mono, Link: "/internal/service-info/api#" + s}})
+		t.Rows = append(t.Rows, []Cell{{Text: s, Tone: Mono, Link: apiPath + "#" + s}})
 	}
 	return View{
 		Data: NameData{append([]string{}, i.Services...)}, Body: []Block{t},
@@ -48,14 +49,23 @@ func (i Info) names() View {
 }
 
 func (i Info) version(d VersionData, now time.Time) View {
+	d = i.data(d, now)
+	return View{Data: d, Body: []Block{d.pairs()}}
+}
+
+// data adds what is known of the instance to what is known of the build.
+func (i Info) data(d VersionData, now time.Time) VersionData {
 	d.RuntimeVersion, d.Started, d.Instance = i.RuntimeVersion, i.Started.UTC(), i.Instance
-	up := now.Sub(i.Started).Truncate(time.Second)
-	d.UptimeSeconds = int64(up / time.Second)
+	d.UptimeSeconds = int64(now.Sub(i.Started) / time.Second)
+	return d
+}
+
+func (d VersionData) pairs() KV {
 	revision := d.Revision
 	if d.Modified {
 		revision += " with local changes"
 	}
-	return View{Data: d, Body: []Block{KV{
+	return KV{
 		{"Module", Name(d.Module)},
 		{"Build version", Name(d.BuildVersion)},
 		{"Revision", Name(cmp.Or(revision, "unknown"))},
@@ -63,9 +73,9 @@ func (i Info) version(d VersionData, now time.Time) View {
 		{"Runtime version", Name(d.RuntimeVersion)},
 		{"Go version", Name(d.GoVersion + " " + d.Platform)},
 		{"Started", Str(d.Started.Format(time.RFC3339))},
-		{"Up for", Str(up.String())},
+		{"Up for", Str((time.Duration(d.UptimeSeconds) * time.Second).String())},
 		{"Instance", Name(d.Instance)},
-	}}}
+	}
 }
 
 // readBuild is what the linker wrote into the binary.

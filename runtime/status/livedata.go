@@ -99,8 +99,9 @@ type (
 	CallersData struct {
 		Listed
 		Callers []Caller `json:"callers"`
-		// Unlisted is how many calls came from callers for whom there was no
-		// room in the table; they are counted in rows whose Other is set.
+		// Unlisted is how many calls are of callers that have no row, or have
+		// lost theirs after 10 minutes without a call; they are counted in the
+		// rows of kind other.
 		Unlisted uint64 `json:"unlisted_calls"`
 	}
 	// Caller is who called one method, in [CallersData].
@@ -121,12 +122,12 @@ type (
 		Peer     string    `json:"peer"`
 		Protocol string    `json:"protocol"`          // gRPC, HTTP/1, HTTP/2 or new (nothing is known yet)
 		User     string    `json:"user,omitempty"`    // of the last call
-		Service  string    `json:"service,omitempty"` // of the last call, or whom the certificate is of
+		Service  string    `json:"service,omitempty"` // of the last call that was not of nobody; before it, whom the certificate is of
 		TLS      string    `json:"tls,omitempty"`     // its version, such as "TLS 1.3"; empty without TLS
 		Since    time.Time `json:"since"`
 		InFlight int64     `json:"calls_in_flight"`
-		Calls    uint64    `json:"calls"` // that have begun
-		Received uint64    `json:"received_bytes"`
+		Calls    uint64    `json:"calls"`          // that have begun
+		Received uint64    `json:"received_bytes"` // on the wire, with those of TLS
 		Sent     uint64    `json:"sent_bytes"`
 	}
 
@@ -168,6 +169,7 @@ type (
 
 	// CachesData is /internal/clearcache and /internal/clearcache/NAME.
 	CachesData struct {
+		Listed
 		Caches []Cache `json:"caches"`
 		// Cleared names what a POST cleared.
 		Cleared []string `json:"cleared,omitempty"`

@@ -82,7 +82,8 @@ type Request struct {
 	// pages for everyone.
 	Who string
 
-	changes []change
+	admitted bool // has passed the guards
+	changes  []change
 }
 
 type change struct{ what, old, new string }
@@ -91,6 +92,16 @@ type change struct{ what, old, new string }
 // changes may be reported.
 func (r *Request) Changed(what, old, new string) {
 	r.changes = append(r.changes, change{what, old, new})
+}
+
+// Reason is why the request was sent, for the audit line: what its query or its
+// form says as "reason", in 256 characters at most.
+func (r *Request) Reason() string {
+	reason := r.URL.Query().Get("reason")
+	if reason == "" && r.Method == http.MethodPost && r.admitted {
+		reason = r.PostFormValue("reason")
+	}
+	return truncate(strings.TrimSpace(reason))
 }
 
 // Reserved reports whether a path belongs to the status API, so that the

@@ -76,6 +76,8 @@ type Pages struct {
 	health    atomic.Pointer[func(context.Context) Health]
 	profiling atomic.Bool
 	refusals  refusals
+	actions   actions
+	info      atomic.Pointer[Info]
 }
 
 // New makes the status API with its help page and nothing else.

@@ -27,6 +27,15 @@ func hostileView() View {
 				Table{Caption: hostile, Columns: []string{hostile}, Rows: [][]Cell{{cell, {Text: hostile, Link: "//evil.example"}}}},
 				Table{Empty: hostile},
 				Action{Path: "https://evil.example/", Label: hostile},
+				Form{Path: "https://evil.example/", Label: hostile, Help: hostile, Inputs: []Input{
+					{Name: hostile, Label: hostile, Hint: hostile, Value: hostile},
+					{Name: hostile, Value: hostile, Hidden: true},
+					{Name: "c", Label: hostile, Value: hostile, Choices: choices(hostile)},
+				}},
+				Links{Text: hostile, Links: []Cell{cell}},
+				Tiles{{hostile, cell, hostile}},
+				Beside{Chart{Title: hostile, From: hostile, To: hostile, Lines: []Line{{Name: hostile, Values: []float64{1}}}}, Text(hostile)},
+				Table{Columns: []string{hostile}, Heads: []Head{{Link: "//evil.example", Sorted: "ascending"}}, Rows: [][]Cell{{cell}}},
 				Section{ID: "b", Title: hostile, Body: []Block{Text(hostile)}},
 			}},
 			Section{ID: "c", Title: hostile},
@@ -36,11 +45,12 @@ func hostileView() View {
 
 // elements are those that the pages consist of.
 var elements = strings.Fields("html head meta title link body a header div span nav details summary ul li main h1 h2 h3 h4 " +
-	"section dl dt dd table caption thead tbody tr th td p pre code form button footer bdi")
+	"section dl dt dd table caption thead tbody tr th td p pre code form button footer bdi " +
+	"script label input select option figure figcaption svg title desc path b")
 
 // attributes are those that the pages use.
 var attributes = strings.Fields("lang charset name content rel href type class id role tabindex scope data-label method action " +
-	"aria-label aria-current")
+	"aria-label aria-current aria-sort aria-hidden src defer value selected autocomplete spellcheck required viewBox preserveAspectRatio d")
 
 // checkHTML parses a page as a browser does and finds what should not be
 // there. It returns where the page leads.
@@ -102,9 +112,48 @@ func TestHostileText(t *testing.T) {
 	}
 }
 
+// TestRowsAreAsTheTemplateWritesThem holds the cells that Go writes against those of
+// the template, whose escaping is html/template's.
+func TestRowsAreAsTheTemplateWritesThem(t *testing.T) {
+	for _, c := range []Cell{
+		{},
+		Str("plain"), Name("code"),
+		{Text: "bad", Tone: Bad},
+		{Text: hostile, Link: "javascript:alert(1)", Tone: Warn},
+		{Text: hostile, Link: "//evil.example/"},
+		Link("/internal/help?a=1&b=%22x%22#c", "a & b"),
+		{Text: "\x00\xff+=`/", Link: "#x"},
+	} {
+		var want bytes.Buffer
+		if err := pageTemplate().ExecuteTemplate(&want, "cell", c); err != nil {
+			t.Fatal(err)
+		}
+		var got strings.Builder
+		c.writeTo(&got)
+		a, b := parsed(t, got.String()), parsed(t, want.String())
+		if a != b {
+			t.Errorf("%+v: %s, the template writes %s", c, got.String(), want.String())
+		}
+	}
+}
+
+// parsed is HTML as a browser understands it.
+func parsed(t *testing.T, text string) string {
+	t.Helper()
+	doc, err := html.Parse(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := html.Render(&b, doc); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
 func TestHTMLIsBalancedAndLoadsNothingFromElsewhere(t *testing.T) {
 	f := newFixture(t)
-	void := map[string]bool{"meta": true, "link": true, "!doctype": true, "br": true}
+	void := map[string]bool{"meta": true, "link": true, "!doctype": true, "br": true, "input": true, "path": true}
 	for _, pg := range f.pages.list() {
 		if pg.Get == nil || pg.hasWildcard() {
 			continue

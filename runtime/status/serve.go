@@ -18,6 +18,7 @@ func (p *Pages) serve(w http.ResponseWriter, r *http.Request, pg *Page) {
 	req := &Request{Request: r}
 	err := p.admit(rec, req, pg)
 	if err == nil {
+		req.admitted = true
 		err = p.run(rec, req, pg)
 	}
 	if err != nil && rec.code == 0 {

@@ -35,6 +35,20 @@ func textBlock(w *bytes.Buffer, b Block, depth int) {
 		textCaptioned(w, b)
 	case Text:
 		w.WriteString(visible(string(b)) + "\n")
+	case Links:
+		textLinks(w, b)
+	case Chart:
+		w.WriteString(visible(textChart(b)))
+	case Tiles:
+		rows := make([][]Cell, len(b))
+		for i, t := range b {
+			rows[i] = []Cell{Str(t.Name + ":"), t.Value, Str(t.Note)}
+		}
+		textTable(w, rows)
+	case Beside:
+		for _, inner := range b {
+			textBlock(w, inner, depth)
+		}
 	case Code:
 		w.WriteString("  " + strings.ReplaceAll(visible(string(b)), "\n", "\n  ") + "\n")
 	}
@@ -71,6 +85,15 @@ func textCaptioned(w *bytes.Buffer, t Table) {
 		head[i] = Str(strings.ToUpper(c))
 	}
 	textTable(w, append([][]Cell{head}, t.Rows...))
+}
+
+// textLinks gives the links with what they lead to.
+func textLinks(w *bytes.Buffer, l Links) {
+	w.WriteString(oneLine(l.Text))
+	for _, c := range l.Links {
+		w.WriteString(" " + oneLine(c.Text) + ": " + oneLine(c.Link))
+	}
+	w.WriteByte('\n')
 }
 
 // textTable aligns columns.

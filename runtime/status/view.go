@@ -17,10 +17,16 @@ type View struct {
 	Body []Block
 	// Plain is the text form for pages that are piped into other programs.
 	Plain string
+	// Live says that the page shows what changes by itself: a browser that
+	// runs scripts brings it up to date every few seconds.
+	Live bool
+	// Whole says that the page takes the whole width, without a table of
+	// contents.
+	Whole bool
 }
 
-// Block is a part of a page: [KV], [Table], [Section], [Text], [Code] or
-// [Action].
+// Block is a part of a page: [KV], [Table], [Section], [Text], [Code],
+// [Action], [Form], [Links], [Chart], [Tiles] or [Beside].
 type Block interface{ block() }
 
 type (
@@ -36,7 +42,10 @@ type (
 		// Caption says what the table holds; it is shown above it.
 		Caption string
 		Columns []string
-		Rows    [][]Cell
+		// Heads are what the heads of the columns lead to, in their order.
+		// There may be fewer, or none.
+		Heads []Head
+		Rows  [][]Cell
 		// Wide is the number of the column, from 1, that takes the room
 		// that the others leave. 0 leaves it to the browser.
 		Wide int
@@ -69,6 +78,31 @@ type (
 		// Mild says that it takes nothing away, and so is not red.
 		Mild bool
 	}
+	// Head is where the head of a column leads.
+	Head struct {
+		// Link is a path of this server, such as of the same page sorted by
+		// the column.
+		Link string
+		// Sorted is "ascending" or "descending" where the rows are sorted by
+		// the column.
+		Sorted string
+	}
+	// Tiles are few figures that are to be seen first.
+	Tiles []Tile
+	// Tile is one of them.
+	Tile struct {
+		Name  string
+		Value Cell
+		// Note is what else is to be known, in a few words.
+		Note string
+	}
+	// Links are a sentence and where it leads.
+	Links struct {
+		Text  string
+		Links []Cell
+	}
+	// Beside are blocks that stand beside each other where there is room.
+	Beside []Block
 )
 
 func (KV) block()      {}
@@ -77,6 +111,9 @@ func (Section) block() {}
 func (Text) block()    {}
 func (Code) block()    {}
 func (Action) block()  {}
+func (Tiles) block()   {}
+func (Beside) block()  {}
+func (Links) block()   {}
 
 // Tone is how a cell looks.
 type Tone int

@@ -1,0 +1,115 @@
+package easyops
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
+
+	"github.com/go-easyops/easyops/runtime/status"
+)
+
+// recentKept is how many of the last errors the overview shows, of the server's
+// own faults and of the rest each.
+const recentKept = 50
+
+// recentErrors are the last calls that failed. What clients bring about must not
+// push out the server's own faults. Its zero value is ready for use.
+type recentErrors struct{ faults, rest recentRing }
+
+// recentRing is a bounded list. A flood of errors costs it no more than the access
+// log: the lines of a second are bounded.
+type recentRing struct {
+	lines budget
+
+	mu   sync.Mutex
+	last []status.RecentError // a ring once it is full
+	next int                  // the oldest then
+}
+
+// add notes that a call has failed; an err of nil is none.
+func (r *recentErrors) add(c *call, code codes.Code, err error) {
+	if err == nil {
+		return
+	}
+	ring := &r.rest
+	if levelOf(code) == slog.LevelError {
+		ring = &r.faults
+	}
+	now := c.start().Add(c.age())
+	if _, ok := ring.lines.take(now, linesPerSecond); ok {
+		ring.add(describeError(c, code, err, now))
+	}
+}
+
+// describeError keeps what the access log does.
+func describeError(c *call, code codes.Code, err error, now time.Time) status.RecentError {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		err = r.cause
+	}
+	e := status.RecentError{
+		Time: now.UTC(), Method: c.method.name, Code: codeName(code), Peer: c.peer(), Error: clean(messageOf(err)),
+	}
+	if u := c.caller.User; u != nil {
+		e.User = clean(u.ID)
+	}
+	if s := c.caller.Service; s != nil {
+		e.Service = clean(s.ID)
+	}
+	return e
+}
+
+// messageOf is an error without the code, which is said already. Around one that
+// is wrapped there is more text.
+func messageOf(err error) string {
+	if s, ok := err.(interface{ GRPCStatus() *grpcstatus.Status }); ok {
+		return s.GRPCStatus().Message()
+	}
+	return err.Error()
+}
+
+func (r *recentRing) add(e status.RecentError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.last) < recentKept {
+		r.last = append(r.last, e)
+		return
+	}
+	r.last[r.next] = e
+	r.next = (r.next + 1) % recentKept
+}
+
+func (r *recentRing) appendTo(all []status.RecentError) []status.RecentError {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append(all, r.last...)
+}
+
+// all are the errors, the latest first.
+func (r *recentErrors) all() []status.RecentError {
+	all := r.rest.appendTo(r.faults.appendTo([]status.RecentError{}))
+	slices.SortStableFunc(all, func(a, b status.RecentError) int { return b.Time.Compare(a.Time) })
+	return all
+}
+
+// codeName is a code as gRPC spells it, such as "NOT_FOUND".
+func codeName(code codes.Code) string {
+	if code == codes.Canceled {
+		return "CANCELLED" // with two L, unlike the constant
+	}
+	var b strings.Builder
+	name := code.String()
+	for i, r := range name {
+		if i > 0 && unicode.IsUpper(r) && unicode.IsLower(rune(name[i-1])) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToUpper(r))
+	}
+	return b.String()
+}
