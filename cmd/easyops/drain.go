@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 
@@ -73,6 +74,7 @@ func (r *drainRequest) command(c *cobra.Command) *cobra.Command {
 	c.ValidArgsFunction = cobra.NoFileCompletions
 	r.lookup.flags(c.Flags())
 	r.statusClient.flags(c)
+	r.reasonFlag(c.Flags())
 	return c
 }
 
@@ -122,13 +124,13 @@ func (r *drainRequest) ask(ctx context.Context, s *server) (services []string, a
 		return nil, answer, err
 	}
 	s.id = printable(is.Instance)
-	path := unregisterPage
+	query := url.Values{}
 	if r.undo {
-		path += "?undo"
+		query.Set("undo", "")
 	}
 	services = slices.Concat(s.services, has.Services)
 	slices.Sort(services)
-	return slices.Compact(services), answer, c.ask(ctx, http.MethodPost, path, &answer, http.StatusAccepted)
+	return slices.Compact(services), answer, c.post(ctx, r.why(unregisterPage, query), nil, &answer, http.StatusAccepted)
 }
 
 // checkable is the error where the registry that is asked here cannot tell what

@@ -107,6 +107,9 @@ func (l *lifetime) Set(s string) error {
 // String writes whole days as such and drops what is zero.
 func (l *lifetime) String() string {
 	d := time.Duration(*l)
+	if d == 0 { // a flag that is not set
+		return ""
+	}
 	if d >= day && d%day == 0 {
 		return fmt.Sprintf("%dd", d/day)
 	}

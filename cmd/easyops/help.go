@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,9 @@ func leaves(c *cobra.Command) (all []*cobra.Command) {
 		switch {
 		case sub.Hidden:
 		case len(below) > 0 && sub.Name() != "completion":
+			if !strings.HasSuffix(sub.Use, groupUse) { // it does something itself
+				all = append(all, sub)
+			}
 			all = append(all, below...)
 		default:
 			all = append(all, sub)
@@ -77,11 +81,20 @@ func helpCommand() *cobra.Command {
 func noCommand(c *cobra.Command, name string) error {
 	advice := "run easyops help for those there are"
 	if c != nil && c.HasSubCommands() {
-		if near := c.SuggestionsFor(name); len(near) > 0 {
+		if near := closest(name, c.SuggestionsFor(name)); len(near) > 0 {
 			advice = "did you mean " + strings.Join(near, " or ") + "?"
 		}
 	}
 	return usagef("there is no command %q: %s", name, advice)
+}
+
+// closest leaves out what is less like a name than others are, unless it begins so.
+func closest(name string, like []string) []string {
+	least := len(name)
+	for _, l := range like {
+		least = min(least, distance(name, l))
+	}
+	return slices.DeleteFunc(like, func(l string) bool { return distance(name, l) > least && !strings.HasPrefix(l, name) })
 }
 
 // words are those of a command behind "easyops".

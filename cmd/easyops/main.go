@@ -71,9 +71,15 @@ func rootCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		accessCommand(),
 		group("ca", "A small certificate authority for services.", caHelp, caNewCommand(), caIssueCommand()),
 		group("keys", "Keys that sign tokens.", keysHelp, keysNewCommand(), keysRotateCommand(), keysRetireCommand()),
+		cacheCommand(),
+		callersCommand(),
+		connsCommand(),
 		drainCommand(),
+		flagsCommand(),
 		lsCommand(),
+		openCommand(),
 		protoCommand(),
+		shutdownCommand(),
 		statusCommand(),
 		targetCommand(),
 		tokenCommand(),
@@ -97,9 +103,12 @@ func rootCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	return root
 }
 
+// groupUse is what comes behind the name of a command that only holds others.
+const groupUse = " COMMAND"
+
 // group is a command that only holds others.
 func group(name, summary, long string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: name + " COMMAND", Short: summary, Long: long}
+	c := &cobra.Command{Use: name + groupUse, Short: summary, Long: long}
 	c.AddCommand(commands...)
 	onlyHolds(c)
 	return c

@@ -48,11 +48,7 @@ func (l *lookup) find(ctx context.Context, arg string) ([]*server, error) {
 		return nil, err
 	}
 	if len(list) > 0 {
-		var all []*server
-		for _, i := range list {
-			all = append(all, serverOf(i))
-		}
-		return all, nil
+		return serversOf(list), nil
 	}
 	if s, err := l.byID(ctx, arg); s != nil || err != nil {
 		return asList(s, err)
@@ -83,6 +79,13 @@ func (l *lookup) one(ctx context.Context, arg string) (*server, error) {
 		return nil, usagef("%s is a service: name one of its instances, such as %s", arg, list[0].ID)
 	}
 	return nil, fmt.Errorf("no instance %s is listed in the %s: easyops ls lists those there are; name one that is not listed by its address, host:port", arg, l.reg)
+}
+
+func serversOf(list []registry.Instance) (all []*server) {
+	for _, i := range list {
+		all = append(all, serverOf(i))
+	}
+	return all
 }
 
 // serverOf is the server of an entry.

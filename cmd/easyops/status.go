@@ -45,8 +45,13 @@ where one has not or there is none, and 2 where the registry cannot be asked.
 		Example: `  easyops status echo.v1.EchoService
   easyops status --json 127.0.0.1:4100
   easyops status --ca ca.pem --token-file alice.token echo.v1.EchoService`,
-		Args: oneArgument("service or instance"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 && r.service != "" {
+				args = []string{r.service}
+			}
+			if len(args) != 1 {
+				return usagef("%w", oneArgument("service or instance")(c, args))
+			}
 			return r.run(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0])
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -189,7 +194,10 @@ func revision(v *status.VersionData) string {
 }
 
 // faults says which instances did not answer, those of one reason together.
-func faults(reports []report) error {
+func faults(reports []report) error { return faultsAs(reports, someOf) }
+
+// faultsAs does it with a list that names are written as.
+func faultsAs(reports []report, list func([]string) string) error {
 	var reasons []string
 	of := map[string][]string{}
 	for _, rep := range reports {
@@ -203,7 +211,7 @@ func faults(reports []report) error {
 	}
 	var errs []error
 	for _, reason := range reasons {
-		errs = append(errs, fmt.Errorf("%s: %s", someOf(of[reason]), reason))
+		errs = append(errs, fmt.Errorf("%s: %s", list(of[reason]), reason))
 	}
 	return errors.Join(errs...)
 }

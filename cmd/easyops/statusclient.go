@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,9 +19,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/go-easyops/easyops/runtime/auth"
-	"github.com/go-easyops/easyops/runtime/status"
 )
 
 // maxAnswer is the most that is read of an answer, in bytes.
@@ -40,9 +41,10 @@ type statusClient struct {
 	cert, key, ca string
 	service       string // that servers must prove to serve; "" for what the registry says
 	plaintext     bool   // also off this machine
+	reason        string // for the log of servers
 
-	token string
-	certs *auth.Certificates // nil: without TLS
+	tokens *auth.FileToken    // nil: without a token
+	certs  *auth.Certificates // nil: without TLS
 }
 
 const identityHelp = `
@@ -71,6 +73,26 @@ func (s *statusClient) flags(c *cobra.Command) {
 	}
 }
 
+// reasonFlag is for commands that change something.
+func (s *statusClient) reasonFlag(f *pflag.FlagSet) {
+	f.StringVar(&s.reason, "reason", "", "`why`, for the log of the servers")
+}
+
+// why adds the reason to the query of a change.
+func (s *statusClient) why(path string, query url.Values) string {
+	if s.reason != "" {
+		query = maps.Clone(query)
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("reason", s.reason)
+	}
+	if len(query) == 0 {
+		return path
+	}
+	return path + "?" + query.Encode()
+}
+
 // open reads the files.
 func (s *statusClient) open(warn io.Writer) error {
 	log := newWarnings(warn)
@@ -84,9 +106,7 @@ func (s *statusClient) open(warn io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("--token-file: %w", err)
 		}
-		if s.token, err = file.Token(context.Background()); err != nil {
-			return fmt.Errorf("--token-file: %w", err)
-		}
+		s.tokens = file
 	}
 	files := auth.CertFiles{CA: cmp.Or(s.ca, os.Getenv(caVariable)), Cert: s.cert, Key: s.key}
 	if files.Cert == "" && files.Key == "" {
@@ -100,6 +120,20 @@ func (s *statusClient) open(warn io.Writer) error {
 		return fmt.Errorf("--cert, --key, --ca: %w", err)
 	}
 	s.certs = certs
+	return nil
+}
+
+// sign says who asks, by the token if there is one. The file is read again when it
+// changes, so that a command may outlive a token.
+func (s *statusClient) sign(h http.Header) error {
+	if s.tokens == nil {
+		return nil
+	}
+	token, err := s.tokens.Token(context.Background())
+	if err != nil {
+		return fmt.Errorf("--token-file: %w", err)
+	}
+	h.Set("Authorization", "Bearer "+token)
 	return nil
 }
 
@@ -150,11 +184,6 @@ func (s *statusClient) tlsConfig(to *server) *tls.Config {
 	}, tls.VersionTLS13)
 }
 
-// plaintextError is the refusal to send something unencrypted.
-type plaintextError string
-
-func (e plaintextError) Error() string { return string(e) }
-
 // checkWay runs before a connection is made, with the address that a name stands
 // for: without TLS nothing is sent to other machines unasked, and no token at all.
 func (s *statusClient) checkWay(_ context.Context, _, addr string, _ syscall.RawConn) error {
@@ -162,7 +191,7 @@ func (s *statusClient) checkWay(_ context.Context, _, addr string, _ syscall.Raw
 	if ip := net.ParseIP(host); s.certs != nil || err == nil && ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	if s.token != "" {
+	if s.tokens != nil {
 		return plaintextError("the token would go to another machine unencrypted: --ca names the authorities that verify the server by TLS")
 	}
 	if !s.plaintext {
@@ -171,24 +200,40 @@ func (s *statusClient) checkWay(_ context.Context, _, addr string, _ syscall.Raw
 	return nil
 }
 
-// ask sends a request and reads the answer, which is JSON, into data. Answers
-// with one of the codes that are not errors are answers as well.
-func (c *conn) ask(ctx context.Context, method, path string, data any, fine ...int) error {
-	if c.to.addr == "" {
-		return errors.New("it has no status API")
-	}
+// base is the URL of the server, without a path.
+func (c *conn) base() *url.URL {
 	scheme := "http"
 	if c.certs != nil {
 		scheme = "https"
 	}
-	target := url.URL{Scheme: scheme, Host: c.to.addr}
-	request, err := http.NewRequestWithContext(ctx, method, target.String()+path, nil)
+	return &url.URL{Scheme: scheme, Host: c.to.addr}
+}
+
+// ask sends a request and reads the answer, which is JSON, into data. Answers
+// with one of the codes that are not errors are answers as well.
+func (c *conn) ask(ctx context.Context, method, path string, data any, fine ...int) error {
+	return c.exchange(ctx, method, path, nil, data, fine...)
+}
+
+// post is ask for a change, with the fields of a form.
+func (c *conn) post(ctx context.Context, path string, form url.Values, data any, fine ...int) error {
+	return c.exchange(ctx, http.MethodPost, path, form, data, fine...)
+}
+
+func (c *conn) exchange(ctx context.Context, method, path string, form url.Values, data any, fine ...int) error {
+	if c.to.addr == "" {
+		return errors.New("it has no status API")
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base().String()+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		return err
 	}
 	request.Header.Set("Accept", "application/json")
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+	if len(form) > 0 {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if err := c.sign(request.Header); err != nil {
+		return err
 	}
 	answer, err := c.client.Do(request)
 	if err != nil {
@@ -205,75 +250,6 @@ func (c *conn) ask(ctx context.Context, method, path string, data any, fine ...i
 		}
 	}
 	return c.refusal(answer, body)
-}
-
-// refusedError is an answer with an HTTP status that is none of success.
-type refusedError struct {
-	code int
-	text string
-}
-
-func (e refusedError) Error() string { return e.text }
-
-// knowsAPI tells whether who refuses has a status API.
-func (e refusedError) knowsAPI() bool {
-	return e.code == http.StatusUnauthorized || e.code == http.StatusForbidden
-}
-
-// refusal says why a server does not do what it is asked, and what helps.
-func (c *conn) refusal(answer *http.Response, body []byte) error {
-	const most = 300
-	var said status.ErrorData
-	text := answer.Status
-	if json.Unmarshal(body, &said) == nil && said.Error != "" {
-		text = said.Error
-	} else if c.certs == nil && strings.Contains(strings.ToLower(string(body)), "https") {
-		text = "it wants TLS: --ca names the authorities that verify it"
-	}
-	text = printable(cut(text, most))
-	switch answer.StatusCode {
-	case http.StatusUnauthorized:
-		text = "it does not know who asks: --token-file names the token of an operator, --cert and --key a certificate: " + text
-	case http.StatusForbidden:
-		text = "it does not take this from " + c.whom() + ": " + text
-	case http.StatusNotFound:
-		text = "it has no such page, perhaps because it is older: " + text
-		if path := answer.Request.URL.Path; path == healthPage || path == versionPage { // which all have
-			text = "no easyops server answers there with a status API: " + printable(cut(answer.Status, most))
-		}
-	}
-	return refusedError{answer.StatusCode, text}
-}
-
-// whom names what was shown to servers.
-func (c *conn) whom() string {
-	switch {
-	case c.token != "":
-		return "whom --token-file is of"
-	case c.certs != nil && c.certs.Leaf() != nil:
-		return "whom --cert is of"
-	}
-	return "nobody: --token-file names the token of an operator, --cert and --key a certificate"
-}
-
-// explain makes sense of an error of net/http for those who wrote flags.
-func (c *conn) explain(err error) error {
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err // the URL is no news
-	}
-	if refused, ok := errors.AsType[plaintextError](err); ok {
-		return refused
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
-		return errors.New("it does not speak TLS: leave out --ca, --cert and --key, and their variables")
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return errors.New("no answer in time")
-	}
-	if wrong, ok := errors.AsType[x509.HostnameError](err); ok {
-		return fmt.Errorf("%w: --service names the service that the certificate is for", wrong)
-	}
-	return err
 }
 
 // within bounds a question to a server.
