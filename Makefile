@@ -14,7 +14,7 @@ TESTFLAGS := -shuffle=on -timeout=$(TIMEOUT)
 RACE = $(if $(shell command -v $$($(GO) env CC)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-cluster generate build test test-real lint format fuzz bench clean check-race
+.PHONY: help run run-cluster generate build test test-real lint format fuzz bench screenshots clean check-race
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -76,6 +76,10 @@ fuzz: ## run each fuzz target for FUZZTIME seconds (30)
 
 bench: ## compare the cost with that of bare grpc-go: half an hour, with BENCH_PAIRS=3 four minutes
 	cd bench && $(GO) build -o ../.bin/bench . && ../.bin/bench $(addprefix -pairs=,$(BENCH_PAIRS)) -out=../.bin/bench-result
+
+screenshots: build ## take the pictures in docs/images anew, from the example's cluster with Debian's Chromium: six minutes
+	cd test && $(GO) build -o ../.bin/screenshots ./browser/screenshots
+	@.tools/foreground .bin/screenshots
 
 clean: ## remove what was built
 	rm -rf .bin

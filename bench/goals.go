@@ -46,13 +46,13 @@ func (r *report) goals() (list []goal) {
 			goal{"plugin's peak memory against " + grpcsOwn, ratios(e.Peak, by.Peak), 1},
 		)
 	}
-	return append(list, r.discoveryGoals()...)
+	return append(append(list, r.tableGoals()...), r.discoveryGoals()...)
 }
 
 // goals are those of unary calls that are not one by one.
 func (k comparison) goals(cells []*cell) (list []goal) {
 	for _, c := range cells {
-		if strings.HasPrefix(c.Workload, "stream") || strings.HasSuffix(c.Workload, " 1") {
+		if !isGoal(c) {
 			continue
 		}
 		for _, bound := range k.against {
@@ -64,4 +64,9 @@ func (k comparison) goals(cells []*cell) (list []goal) {
 		}
 	}
 	return list
+}
+
+// isGoal tells whether bounds are set for a workload.
+func isGoal(c *cell) bool {
+	return !strings.HasPrefix(c.Workload, "stream") && !strings.HasSuffix(c.Workload, " 1")
 }

@@ -283,6 +283,7 @@ func TestMarkdown(t *testing.T) {
 	r.Calls = []*cell{{"unary, concurrency 16", "TLS", map[string]*figures{ours: f(9), bare: f(10), bareAgain: f(10), tuned: f(8), roomy: f(10), serveHTTP: f(36)}}}
 	r.Identity = []*cell{{"unary, concurrency 16", "token", map[string]*figures{identity: f(26), nobody: f(25), nobodyAgain: f(25)}}}
 	r.Memory = map[string]*memory{"Unary/" + identity: {f(1).CPU, f(1).CPU, f(152).CPU}, "Unary/" + nobody: {f(1).CPU, f(1).CPU, f(151).CPU}}
+	r.Tables = map[string]*memory{"Callers/full": {f(35).CPU, f(0).CPU, f(0).CPU}, "Use/10000": {f(46).CPU, f(0).CPU, f(0).CPU}}
 	r.Goals = r.goals()
 	text := r.markdown()
 	for _, want := range []string{
@@ -293,6 +294,8 @@ func TestMarkdown(t *testing.T) {
 		"| server CPU per call against insecure-none: unary, concurrency 16, token | 1.03 | 1.04 (1.04..1.04) | no |",
 		"| allocations of a unary call of identity, more than insecure-none | 1 | 1 (1..1) | yes |",
 		"| Unary | identity | 152 (152..152) |",
+		"| Callers/full | 35 (35..35) | 0 (0..0) | 3 |",
+		"| callers and connections, as a part of the server's CPU per call: unary, concurrency 16, TLS | 0.01 | 0.009 (0.009..0.009) | yes |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)

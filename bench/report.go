@@ -25,6 +25,7 @@ type report struct {
 	Identity []*cell              `json:",omitempty"` // of easyops with identity and without
 	Start    map[string][]float64 `json:",omitempty"` // milliseconds, by variant
 	Memory   map[string]*memory   `json:",omitempty"` // by benchmark
+	Tables   map[string]*memory   `json:",omitempty"` // by benchmark
 	Plugin   map[string]*effort   `json:",omitempty"` // by plugin
 	Goals    []goal               `json:",omitempty"`
 

@@ -46,11 +46,7 @@ func TestRapidReset(t *testing.T) {
 	for _, protocols := range [][]string{nil, {"h2"}, {"h2", "http/1.1"}} {
 		x := startEasyopsOver(t, protocols...)
 		t.Run(x.name, func(t *testing.T) {
-			strike := strikeFor
-			if slices.Contains(protocols, "http/1.1") { // net/http's peaks spread from 7 to 20 MiB
-				strike = strikeAgain
-			}
-			d := strike(t, x, resets(manyResets), sustained)
+			d := strikeFor(t, x, resets(manyResets), sustained)
 			unharmed(t, d)
 			if d.peak > mostHandlers {
 				t.Errorf("%d handlers ran at once, want at most %d", d.peak, mostHandlers)

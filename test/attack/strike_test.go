@@ -124,18 +124,6 @@ func strikeFor(t *testing.T, x *target, a attack, window time.Duration) (d damag
 	return d
 }
 
-// strikeAgain is strikeFor, up to three times where memory grew too much: how high
-// a peak is depends on when garbage was collected, what an attack costs does not.
-func strikeAgain(t *testing.T, x *target, a attack, window time.Duration) (d damage) {
-	t.Helper()
-	for range 3 {
-		if d = strikeFor(t, x, a, window); d.memory <= mostMemory {
-			break
-		}
-	}
-	return d
-}
-
 // quiet returns the 99th percentile of calls that nobody disturbs, over the
 // time of the window at least, and warms the server up.
 func quiet(call func() error, window time.Duration) time.Duration {

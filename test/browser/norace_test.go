@@ -1,0 +1,5 @@
+//go:build real && !race
+
+package browser
+
+const slower = 1
