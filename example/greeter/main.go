@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"sync/atomic"
 
@@ -13,8 +14,17 @@ import (
 	greeterv1 "github.com/go-easyops/easyops/example/gen/greeter/v1"
 	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/easyops"
+	"github.com/go-easyops/easyops/runtime/flags"
 	_ "github.com/go-easyops/easyops/runtime/registry/etcd" // etcd:// URLs
 )
+
+// word can be changed while the program runs, see docs/flags.md.
+var word = flags.New("greeter.word", "Hello", "the `word` that greetings begin with", flags.Validate(func(w string) error {
+	if w == "" {
+		return errors.New("it is empty: a greeting needs a word")
+	}
+	return nil
+}))
 
 func main() {
 	flag.Parse()
@@ -80,7 +90,7 @@ func (g *greeter) GetLanguages(context.Context, *greeterv1.GetLanguagesRequest) 
 // greeting asks EchoService for the words. The context carries the user on, and
 // the call ends with the caller's.
 func (g *greeter) greeting(ctx context.Context, name string) (string, error) {
-	resp, err := g.echo.Echo(ctx, &echov1.EchoRequest{Message: "Hello, " + name})
+	resp, err := g.echo.Echo(ctx, &echov1.EchoRequest{Message: word.Get() + ", " + name})
 	if err != nil {
 		return "", err
 	}

@@ -129,8 +129,11 @@ var answers = []answerOf{
 	{"easyops drain", `127\.0\.0\.1:\d+`},
 	{"easyops undrain", `127\.0\.0\.1:\d+`},
 	{"kill -9", `^$`},
-	{"/internal/help", `greeter\.v1\.GreeterService`},
+	{"easyops callers", `(?s)echo\.v1\.EchoService/Echo.*echo\.v1\.EchoService/Repeat|(?s)echo\.v1\.EchoService/Repeat.*echo\.v1\.EchoService/Echo`},
+	{"easyops flags set", `(?s)(easyops\.log-level +info +debug +in 5m0s.*){3}`},
+	{"--changed", `(?s)easyops\.log-level.*debug`},
 	{"/internal/service-info/grpc-connections", `(?s)(127\.0\.0\.1:\d+.*){2}`},
+	{"/internal/", `greeter\.v1\.GreeterService`},
 }
 
 // try does what is printed, line by line, and looks at the answers.

@@ -30,15 +30,23 @@ Take an echo out and put it back, and call meanwhile:
   {{.Bin}}/echoclient
   {{.Bin}}/easyops undrain {{index .Echo 0}}
 
+Who calls the echoes, and how that goes; and log more of it for five minutes, at
+all three:
+
+  {{.Bin}}/easyops callers {{.EchoService}}
+  {{.Bin}}/easyops flags set -y --service {{.EchoService}} easyops.log-level=debug --ttl 5m
+  {{.Bin}}/easyops flags {{.EchoService}} --changed
+
 Kill one. Calls go elsewhere at once, its entry goes within 10 s:
 
   kill -9 {{.Pid}}
   {{.Bin}}/echoclient
   {{.Bin}}/easyops ls {{.EchoService}}
 
-Pages for a browser: what the greeter is, and which echoes it calls.
+Pages for a browser: how the greeter does, and which echoes it calls. The same
+of a server on another machine are shown by "easyops open".
 
-  http://{{index .Greeter 0}}/internal/help
+  http://{{index .Greeter 0}}/internal/
   http://{{index .Greeter 0}}/internal/service-info/grpc-connections
 
 `))
