@@ -28,6 +28,12 @@ type Change struct {
 	Who      string // [RevertedBy] where a time to live has ended
 	Reason   string
 	Reverts  time.Time // zero where it holds for good
+	// Superseded says, in the history, that it did not go back, or will not: a
+	// later change has decided.
+	Superseded bool
+	// Warning says, where it was made just now, which function of [Flag.OnChange] has
+	// panicked or not returned. All that were changed together have the same.
+	Warning string
 }
 
 // Change changes flags: all of them, or none and the error has a line for each that
@@ -39,6 +45,9 @@ type Change struct {
 // a flag alone decides, so one for good cancels what was to happen, and one with a
 // time to live sets that anew. The timer belongs to the process: it runs on when a server
 // has stopped, for flags that are not its own.
+//
+// It returns when the functions of [Flag.OnChange] have, or after 5 s. The change is
+// made then, whatever has become of them.
 func (s *Set) Change(c Changes) ([]Change, error) {
 	states, err := s.prepare(c)
 	if err != nil {
@@ -50,7 +59,7 @@ func (s *Set) Change(c Changes) ([]Change, error) {
 		return s.wouldChange(names, states, note, c.TTL), nil
 	}
 	var changes []Change
-	write(func() {
+	told := write(func() {
 		r := s.newRevert(c.TTL)
 		if r != nil {
 			note.Reverts = r.at
@@ -58,10 +67,11 @@ func (s *Set) Change(c Changes) ([]Change, error) {
 		for _, name := range names {
 			changes = append(changes, s.apply(s.byName[name], states[name], r, note))
 		}
-		if r != nil {
-			r.timer = time.AfterFunc(c.TTL, r.run)
-		}
 	})
+	warning := told.wait(s.log)
+	for i := range changes {
+		changes[i].Warning = warning
+	}
 	return changes, nil
 }
 
@@ -75,12 +85,18 @@ func (s *Set) prepare(c Changes) (map[string]state, error) {
 		errs = append(errs, errors.New("no flag is named: name one with its new value"))
 	}
 	states := make(map[string]state, len(c.Values))
+	named := map[*entry]string{}
 	for _, name := range slices.Sorted(maps.Keys(c.Values)) {
 		e := s.byName[name]
 		if e == nil { // the value stays out of the error: the name may be a secret's, misspelled
-			errs = append(errs, fmt.Errorf("%s: there is no such flag", shorten(name)))
+			errs = append(errs, fmt.Errorf("%s: there is no such flag: /internal/parameters lists them", shorten(name)))
 			continue
 		}
+		if other, twice := named[e]; twice { // two names may stand for one flag.Value
+			errs = append(errs, fmt.Errorf("%s: is the same flag as %s: name one of them", name, other))
+			continue
+		}
+		named[e] = name
 		state, err := e.prepare(c.Values[name])
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
@@ -90,12 +106,14 @@ func (s *Set) prepare(c Changes) (map[string]state, error) {
 	return states, errors.Join(errs...)
 }
 
-// newRevert prepares going back, where that is wanted.
+// newRevert prepares going back, where that is wanted. The caller has the writer lock.
 func (s *Set) newRevert(ttl time.Duration) *revert {
 	if ttl == 0 {
 		return nil
 	}
-	return &revert{at: time.Now().Add(ttl), set: s}
+	r := &revert{at: time.Now().Add(ttl), set: s}
+	r.timer = time.AfterFunc(ttl, r.run) // which waits for the lock
+	return r
 }
 
 // apply changes one flag. The caller has the writer lock.

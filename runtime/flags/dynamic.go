@@ -3,6 +3,7 @@ package flags
 import (
 	"flag"
 	"fmt"
+	"reflect"
 )
 
 // Dynamic makes a flag changeable that another package has declared on fs, before the
@@ -34,14 +35,24 @@ func Dynamic(fs *flag.FlagSet, name string, parse func(text string) (apply func(
 	e.parse = applying(parse)
 	if e.dynamic() { // its present value must be such that it can be restored
 		s, err := e.parse(e.now.text)
+		if err != nil && isFunc(f.Value) {
+			return fmt.Errorf(`flag %s: String() returns "", as flag.Func does: use flag.Var: %w`, name, err)
+		}
 		if err != nil {
 			return fmt.Errorf("flag %s: its own value is not valid: %w", name, err)
 		}
 		e.now.store = s.store
 	}
+	if name, _ := flag.UnquoteUsage(f); name != "" && name != "value" { // package flag asks the type
+		f.Usage = withKind(&entry{usage: f.Usage, kind: name})
+	}
 	f.Value = &dynamicValue{f.Value, e}
 	return nil
 }
+
+// isFunc tells whether a flag is one of flag.Func or flag.BoolFunc, which keep no
+// value.
+func isFunc(v flag.Value) bool { return reflect.TypeOf(v).Kind() == reflect.Func && v.String() == "" }
 
 // dynamicValue is a flag of another maker that was made changeable.
 type dynamicValue struct {

@@ -15,6 +15,7 @@ const (
 	sourceDefault  = "default"
 	sourceFlag     = "flag"
 	sourceOperator = "operator"
+	sourceTest     = "test"
 )
 
 // entry is a flag of whatever kind and maker.
@@ -88,7 +89,7 @@ func (e *entry) set(text string) error {
 	write(func() {
 		e.cancel()
 		e.become(s, nil)
-	})
+	}).waitOrPanic()
 	return nil
 }
 
@@ -101,7 +102,7 @@ func (e *entry) become(s state, logger *slog.Logger) (former state) {
 	}
 	if e.notify != nil && former.text != s.text {
 		for _, f := range e.notify(former.value, s.value) {
-			writer.calls = append(writer.calls, call{f, e, logger})
+			writer.queue(&call{f: f, entry: e, logger: logger})
 		}
 	}
 	return former
@@ -112,6 +113,7 @@ func (e *entry) cancel() {
 	if e.pending != nil {
 		e.pending.by.leave()
 		e.pending = nil
+		writer.supersede(e)
 	}
 }
 
@@ -149,7 +151,7 @@ func (e *entry) spelled(text string) string {
 // info is the entry as it is listed. The caller has the writer lock.
 func (e *entry) info() Info {
 	i := Info{
-		Name: e.name, Value: e.shown(e.now), Default: e.standard, Usage: unquoted(e.usage), Type: e.kind, Values: e.values,
+		Name: e.name, Value: e.shown(e.now), Default: e.standard, Usage: unquoted(e.usage), Type: e.kind, Values: slices.Clone(e.values),
 		Dynamic: e.dynamic(), Secret: e.secret, Source: e.now.source,
 	}
 	i.Withheld = i.Value != e.now.text
@@ -187,7 +189,7 @@ func (r *revert) leave() {
 // run puts back what still waits.
 func (r *revert) run() {
 	var changes []Change
-	write(func() {
+	told := write(func() {
 		for _, e := range r.entries {
 			if e.pending == nil || e.pending.by != r {
 				continue // a later change has decided
@@ -201,6 +203,7 @@ func (r *revert) run() {
 	for _, c := range changes {
 		r.set.log.Info("parameter reverted", "name", c.Name, "old", shorten(c.Old), "new", shorten(c.New))
 	}
+	told.wait(r.set.log)
 }
 
 // lookup returns the value of a flag that is not this package's, as it is.

@@ -56,7 +56,7 @@ func ExampleSet_Change() {
 	now, _ := set.Lookup("echo.limit")
 	fmt.Println("goes back to", now.RevertsTo)
 	// Output:
-	// 100 echo.limt: there is no such flag
+	// 100 echo.limt: there is no such flag: /internal/parameters lists them
 	// 50 <nil>
 	// goes back to 100
 }

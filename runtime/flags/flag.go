@@ -13,13 +13,15 @@ import (
 type Flag[T Kind] struct {
 	entry *entry
 	value atomic.Pointer[T]
+	check func(T) error
 	// watchers are guarded by the writer lock.
-	watchers []func(old, new T)
+	watchers []*func(old, new T)
 }
 
 // New declares a flag, as package flag does: in a variable of the package, or at
 // least before the command line is parsed. It panics where the name is taken or is
-// none for a flag, and on an option for another kind. The value is not checked.
+// none for a flag, on an option for another kind, and where the default does not pass
+// its own checks.
 func New[T Kind](name string, value T, usage string, opts ...Option) *Flag[T] {
 	o := options{fs: flag.CommandLine}
 	for _, opt := range opts {
@@ -33,22 +35,62 @@ func New[T Kind](name string, value T, usage string, opts ...Option) *Flag[T] {
 	if len(o.values) > 0 && f.entry.kind == "string" {
 		f.entry.kind = "enum"
 	}
+	f.check = func(v T) error {
+		for _, check := range checks {
+			if err := guarded(check, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	f.entry.parse = func(text string) (state, error) {
 		v, err := parse[T](text)
-		for _, check := range checks {
-			if err == nil {
-				err = guarded(check, v)
-			}
+		if err == nil {
+			err = f.check(v)
 		}
 		return f.state(v), err
 	}
+	f.checkDefault(value)
 	f.entry.notify = f.notify
 	f.entry.now = f.state(value)
 	f.entry.now.source = sourceDefault
 	f.entry.standard = f.entry.shown(f.entry.now)
 	f.entry.now.store()
-	o.fs.Var(&lineValue[T]{f.entry}, name, usage)
+	o.fs.Var(&lineValue[T]{f.entry}, name, withKind(f.entry))
 	return f
+}
+
+// checkDefault finds a mistake in the program at its start. What is wrong with a
+// secret may have the secret in it.
+func (f *Flag[T]) checkDefault(value T) {
+	err := f.check(value)
+	switch {
+	case err == nil:
+	case f.entry.secret:
+		panic(fmt.Sprintf("flag %s: its default is not valid; it is secret, so neither it nor what is wrong with it is shown", f.entry.name))
+	default:
+		panic(fmt.Sprintf("flag %s: its default is not valid: %v", f.entry.name, err))
+	}
+}
+
+// withKind is the usage of a flag for package flag, which takes what is in back quotes
+// for the name of the value, and knows the kinds of its own flags only.
+func withKind(e *entry) string {
+	kind, of := e.kind, strings.Join(e.values, ", ")
+	switch {
+	case kind == "bool":
+		return e.usage
+	case kind == "enum":
+		kind, of = strings.Join(e.values, "|"), ""
+	case of != "":
+		of = " of " + of
+	}
+	if strings.Count(e.usage, "`") < 2 {
+		kind = "`" + kind + "`"
+	} else if e.kind != "enum" {
+		return e.usage
+	}
+	return strings.TrimLeft(e.usage+" ("+kind+of+")", " ")
 }
 
 // textual tells whether a value can be a secret that only its name gives away.
@@ -79,21 +121,34 @@ func (f *Flag[T]) Name() string { return f.entry.name }
 // already has not changed. Get returns the new value by then, or a newer one.
 //
 // Watchers are called one at a time and in the order of the changes, for all flags
-// of the process, in the goroutine that makes the change or in that of a change
-// before it whose watchers still run. So they must return soon: the others wait.
-// They may change flags. A panic in one is recovered and logged by the server
-// whose operator made the change; on the command line it is the program's.
-func (f *Flag[T]) OnChange(watch func(old, new T)) {
+// of the process, each in a goroutine of its own. So they must return soon: the
+// others wait. Who makes a change waits for them too, but 5 s at most: the change is in
+// force by then, and [Change].Warning and [Set.Stuck] say which function has not
+// returned. Watchers may change flags, and do not wait for what that sets off.
+//
+// A panic in one is recovered, and logged by the server whose operator made the
+// change; on the command line it goes on in the program.
+//
+// stop ends it, for who lives shorter than the process: watch is not called for
+// changes that come later. One who acts on the value calls OnChange first and then
+// Get, so that no change is missed between the two.
+func (f *Flag[T]) OnChange(watch func(old, new T)) (stop func()) {
 	writer.Lock()
 	defer writer.Unlock()
-	f.watchers = append(slices.Clip(f.watchers), watch)
+	w := &watch
+	f.watchers = append(slices.Clip(f.watchers), w)
+	return func() {
+		writer.Lock()
+		defer writer.Unlock()
+		f.watchers = slices.DeleteFunc(slices.Clone(f.watchers), func(other *func(old, new T)) bool { return other == w })
+	}
 }
 
 // notify returns what is to be called for a change. The caller has the writer lock.
 func (f *Flag[T]) notify(from, to any) []func() {
 	var calls []func()
 	for _, watch := range f.watchers {
-		calls = append(calls, func() { watch(from.(T), to.(T)) })
+		calls = append(calls, func() { (*watch)(from.(T), to.(T)) })
 	}
 	return calls
 }
@@ -139,6 +194,7 @@ func Validate[T Kind](check func(T) error) Option {
 // OneOf makes an enum of a flag of the kind string, and bounds the elements of a
 // list.
 func OneOf(values ...string) Option {
+	values = slices.Clone(values)
 	return func(o *options) {
 		o.values = values
 		known := func(v string) error {
@@ -169,14 +225,19 @@ type either struct {
 func checksOf[T Kind](name string, o options) []func(T) error {
 	var checks []func(T) error
 	for _, c := range o.checks {
-		if e, ok := c.(either); ok {
+		e, oneOf := c.(either)
+		if oneOf {
 			c = e.one
 			if _, is := c.(func(T) error); !is {
 				c = e.list
 			}
 		}
 		check, ok := c.(func(T) error)
-		if !ok {
+		switch {
+		case ok:
+		case oneOf:
+			panic(fmt.Sprintf("flag %s: OneOf is for string and []string", name))
+		default:
 			panic(fmt.Sprintf("flag %s: an option has a check of the kind %T, and the flag another: both must be the same", name, c))
 		}
 		checks = append(checks, check)
@@ -227,6 +288,13 @@ func (v *lineValue[T]) String() string {
 
 // Set takes what the command line says.
 func (v *lineValue[T]) Set(text string) error { return v.entry.set(text) }
+
+// Get implements [flag.Getter].
+func (v *lineValue[T]) Get() any {
+	writer.Lock()
+	defer writer.Unlock()
+	return v.entry.now.value
+}
 
 // IsBoolFlag says that the name alone means true.
 func (v *lineValue[T]) IsBoolFlag() bool {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -128,10 +129,17 @@ func TestHelp(t *testing.T) {
 	fs, out := newFlagSet(t)
 	New("b", false, "a truth", In(fs))
 	New("n", 0, "a number", In(fs))
-	New("m", 7, "another", In(fs))
+	New("m", 7, "another `number`", In(fs))
+	New("d", time.Duration(0), "", In(fs))
+	New("l", []string{"a"}, "what", In(fs), OneOf("a", "b"))
+	New("e", "red", "how", In(fs), OneOf("red", "green"))
+	New("q", "red", "by `colour`", In(fs), OneOf("red", "green"))
 	New("password", "hunter2", "what is secret", In(fs))
 	fs.PrintDefaults()
-	for _, want := range []string{"-b\ta truth\n", "a number\n", "another (default 7)", "what is secret (default REDACTED)"} {
+	for _, want := range []string{
+		"-b\ta truth\n", "-n int\n", "a number (int)\n", "-m number\n", "another number (default 7)", "what is secret (string) (default REDACTED)",
+		"-d duration\n", "(duration)", "-l list\n", "(list of a, b) (default a)", "-e red|green\n", "how (red|green) (default red)", "-q colour\n", "by colour (red|green)",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the help lacks %q:\n%s", want, out)
 		}
@@ -148,12 +156,22 @@ func TestHelp(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	fs, _ := newFlagSet(t)
 	New("a", 1, "", In(fs))
+	one := func(n int) error {
+		if n != 1 {
+			return errors.New("not 1")
+		}
+		return nil
+	}
 	for name, declare := range map[string]func(){
-		"redefined":                          func() { New("a", "x", "", In(fs)) },
-		"a check of the kind func(string)":   func() { New("b", 1, "", In(fs), Validate(func(string) error { return nil })) },
-		"a check of the kind func([]string)": func() { New("c", 1, "", In(fs), OneOf("x")) },
-		"begins with -":                      func() { New("-d", 1, "", In(fs)) },
-		"redefined, by theirs":               func() { fs.Int("a", 1, "") },
+		"redefined":                                         func() { New("a", "x", "", In(fs)) },
+		"a check of the kind func(string)":                  func() { New("b", 1, "", In(fs), Validate(func(string) error { return nil })) },
+		"OneOf is for string and []string":                  func() { New("c", 1, "", In(fs), OneOf("x")) },
+		"a check of the kind func([]string), not OneOf's":   func() { New("c", "x", "", In(fs), OneOf("x"), Validate(func([]string) error { return nil })) },
+		"flag e: its default is not valid: not one of x, y": func() { New("e", "z", "", In(fs), OneOf("x", "y")) },
+		"flag f: its default is not valid: not 1":           func() { New("f", 2, "", In(fs), Validate(one)) },
+		"flag g: its default is not valid; it is secret":    func() { New("g", 2, "", In(fs), Validate(one), Secret()) },
+		"begins with -":                                     func() { New("-d", 1, "", In(fs)) },
+		"redefined, by theirs":                              func() { fs.Int("a", 1, "") },
 	} {
 		func() {
 			defer func() {
@@ -186,6 +204,19 @@ func TestOnChange(t *testing.T) {
 
 // TestOnChangeMayChange: a watcher that changes a flag does not wait for itself, and
 // is called for its own changes after it has returned.
+func TestOnChangeStops(t *testing.T) {
+	fs, _ := newFlagSet(t)
+	n := New("n", 1, "", In(fs))
+	var told []int
+	stop := n.OnChange(func(_, now int) { told = append(told, now) })
+	n.OnChange(func(_, now int) { told = append(told, -now) })
+	parseLine(t, fs, "-n=2")
+	stop()
+	stop()
+	parseLine(t, fs, "-n=3")
+	wantEqual(t, "told", fmt.Sprint(told), "[2 -2 -3]")
+}
+
 func TestOnChangeMayChange(t *testing.T) {
 	fs, _ := newFlagSet(t)
 	n := New("n", 1, "", In(fs))
@@ -215,7 +246,7 @@ func TestOnChangePanics(t *testing.T) {
 	change(t, s, Changes{Values: values("n", "2")})
 	wantEqual(t, "value", n.Get(), 2)
 	wantEqual(t, "told", told, 1)
-	if !strings.Contains(log.String(), "name=n") || !strings.Contains(log.String(), "err=oh") {
+	if !strings.Contains(log.String(), "name=n") || !strings.Contains(log.String(), "err=oh") || !strings.Contains(log.String(), "TestOnChangePanics") {
 		t.Error(log.String())
 	}
 }
@@ -238,11 +269,59 @@ func TestOnChangeThatEndsItsGoroutine(t *testing.T) {
 	wantEqual(t, "told", <-told, 3)
 }
 
+// TestCommandLinePanics: what a watcher does on the command line is the program's.
+func TestCommandLinePanics(t *testing.T) {
+	fs, _ := newFlagSet(t)
+	n := New("n", 1, "", In(fs))
+	n.OnChange(func(int, int) { panic("oh") })
+	defer func() { wantEqual(t, "panic", recover(), any("oh")) }()
+	_ = fs.Parse([]string{"-n=2"})
+	t.Error("no panic")
+}
+
+func TestSetForTest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs, _ := newFlagSet(t)
+		n := New("n", 1, "", In(fs), Validate(func(n int) error {
+			if n < 1 {
+				return errors.New("below 1")
+			}
+			return nil
+		}))
+		seen := 0
+		n.OnChange(func(_, to int) { seen = to })
+		s := NewSet(fs, nil)
+		_, err := n.SetForTest(0)
+		wantError(t, err, "below 1")
+		wantEqual(t, "source", info(t, s, "n").Source, "default")
+		change(t, s, Changes{Values: values("n", "2"), TTL: time.Minute})
+		back, err := n.SetForTest(3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantEqual(t, "value", n.Get(), 3)
+		wantEqual(t, "seen", seen, 3)
+		wantEqual(t, "source", info(t, s, "n").Source, "test")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		wantEqual(t, "value", n.Get(), 3)
+		back()
+		wantEqual(t, "value", n.Get(), 1)
+		wantEqual(t, "seen", seen, 1)
+		wantEqual(t, "source", info(t, s, "n").Source, "default")
+	})
+}
+
 func TestSecrets(t *testing.T) {
 	const canary = "canary-7f3a"
 	fs, out := newFlagSet(t)
-	pin := New("pin", 1, "", In(fs), Secret(), Validate(func(int) error { return errors.New("never") }))
-	token := New("api-token", "", "", In(fs), Validate(func(s string) error {
+	pin := New("pin", 1, "", In(fs), Secret(), Validate(func(n int) error {
+		if n != 1 {
+			return errors.New("not 1")
+		}
+		return nil
+	}))
+	token := New("api-token", "x", "", In(fs), Validate(func(s string) error {
 		if s == "" || strings.HasSuffix(s, "!") {
 			return fmt.Errorf("%s is bad", s)
 		}
@@ -311,6 +390,19 @@ func TestRedact(t *testing.T) {
 		"https://h/?access_token=abc&x=1":    "https://h/?access_token=REDACTED&x=1",
 		"jwks:keys.json?issuer=a&audience=b": "jwks:keys.json?issuer=a&audience=b",
 		"me@example.org":                     "me@example.org",
+		"no such key: users/1":               "no such key: users/1",
+		"it takes a basic part":              "it takes a basic REDACTED", // rather once too often
+		"password='hunter2 x' user=a":        "password=REDACTED user=a",
+		`password="hun ter2"`:                "password=REDACTED",
+		"password='hunter2 x":                "password=REDACTED", // cut off
+		"password=hun;x,y&z=1":               "password=REDACTED&z=1",
+		"password = x":                       "password = REDACTED",
+		"password: x":                        "password: REDACTED",
+		`{"password":"x","n":1}`:             `{"password":REDACTED,"n":1}`,
+		"u:hunter2@tcp(h)/db":                "REDACTED@tcp(h)/db",
+		"pwd=x sig=y X-Amz-Signature=z":      "pwd=REDACTED sig=REDACTED X-Amz-Signature=REDACTED",
+		"Authorization: Bearer abc.def":      "Authorization: Bearer REDACTED",
+		"design=x":                           "design=x",
 	} {
 		wantEqual(t, in, Redact(in), want)
 	}
@@ -330,9 +422,10 @@ func TestParsedAgain(t *testing.T) {
 	}
 }
 
+var ofTheProcess = New("flags-test.of-the-process", 1, "")
+
 func TestCommandLine(t *testing.T) {
-	f := New("flags-test.of-the-process", 1, "")
-	if flag.Lookup(f.Name()) == nil {
+	if flag.Lookup(ofTheProcess.Name()) == nil {
 		t.Error("not on the command line")
 	}
 }

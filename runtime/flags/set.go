@@ -45,8 +45,9 @@ type Setting struct {
 	Source         string // such as default, flag, environment or option
 	Secret         bool
 	// Parse checks a new value and returns what puts it into force, which must
-	// not wait, fail or change flags. Parse may be called concurrently, and what
-	// it returns several times, or never. Nil means that the value cannot be
+	// not wait or fail, and must neither change flags nor read their texts: no
+	// flag of the process can change meanwhile. Parse may be called
+	// concurrently, and what it returns several times, or never. Nil means that the value cannot be
 	// changed.
 	Parse func(text string) (apply func(), err error)
 	// Restore puts Value into force again. Nil means what Parse returns for it.
@@ -60,7 +61,7 @@ type Setting struct {
 // whether the program changes them meanwhile.
 //
 // The logger, nil for none, gets what nobody asked for: values that go back when
-// their time is over, and panics in functions of [Flag.OnChange].
+// their time is over, and functions of [Flag.OnChange] that panic or do not return.
 func NewSet(fs *flag.FlagSet, log *slog.Logger, own ...Setting) *Set {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -159,7 +160,7 @@ type Info struct {
 	Dynamic                     bool     // an operator may change it
 	Secret                      bool
 	Withheld                    bool      // the value is not what is shown
-	Source                      string    // default, flag, operator, or what its [Setting] says
+	Source                      string    // default, flag, operator, test (see [Flag.SetForTest]), or what its [Setting] says
 	Reverts                     time.Time // when the value goes back; zero where it does not
 	RevertsTo                   string    // to what
 }

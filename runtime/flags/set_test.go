@@ -79,6 +79,20 @@ func TestAllOrNone(t *testing.T) {
 	}
 }
 
+// TestTwoNames has a flag under two names, as package flag lets it.
+func TestTwoNames(t *testing.T) {
+	fs, _ := newFlagSet(t)
+	n := New("limit", 1, "", In(fs))
+	fs.Var(fs.Lookup("limit").Value, "l", "short for limit")
+	s := NewSet(fs, nil)
+	_, err := s.Change(Changes{Values: values("limit", "2", "l", "3"), TTL: time.Minute})
+	wantError(t, err, "limit: is the same flag as l: name one of them")
+	wantEqual(t, "limit", n.Get(), 1)
+	change(t, s, Changes{Values: values("l", "4")})
+	wantEqual(t, "limit", n.Get(), 4)
+	wantEqual(t, "get", fs.Lookup("l").Value.(flag.Getter).Get(), any(4))
+}
+
 func TestDryRun(t *testing.T) {
 	fs, _ := newFlagSet(t)
 	n := New("n", 1, "", In(fs))
@@ -228,18 +242,19 @@ func TestSettings(t *testing.T) {
 		if !strings.Contains(log.String(), "a function of a flag panicked") {
 			t.Error(log.String())
 		}
+		change(t, s, Changes{Values: values("own", "a")})
 		change(t, s, Changes{Values: values("own", "b", "n", "2"), TTL: time.Minute})
 		s.Close()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		wantEqual(t, "in force", inForce.Load(), any("b"))
+		wantEqual(t, "in force", inForce.Load(), any("b")) // what reverts no more
 		wantEqual(t, "n", n.Get(), 1)
 	})
 }
 
 func TestDynamic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fs, _ := newFlagSet(t)
+		fs, out := newFlagSet(t)
 		raw := fs.Int("v", 1, "verbosity")
 		fs.Bool("on", false, "")
 		New("n", 1, "", In(fs))
@@ -261,6 +276,8 @@ func TestDynamic(t *testing.T) {
 		wantError(t, Dynamic(fs, "on", nil), "nil")
 		fs.String("name", "ann", "")
 		wantError(t, Dynamic(fs, "name", parse), "not valid")
+		fs.Func("func", "", func(string) error { return nil })
+		wantError(t, Dynamic(fs, "func", parse), `flag func: String() returns "", as flag.Func does: use flag.Var`)
 		if err := fs.Parse([]string{"-v=x"}); err == nil {
 			t.Error("x was taken")
 		}
@@ -282,6 +299,9 @@ func TestDynamic(t *testing.T) {
 		synctest.Wait()
 		wantEqual(t, "v", v.Load(), 2)
 		fs.PrintDefaults()
+		if !strings.Contains(out.String(), "-v int\n    \tverbosity (int) (default 1)\n") || !strings.Contains(out.String(), "  -on\n") {
+			t.Error(out)
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package flags
 import (
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,9 +23,10 @@ var writer journal
 // journal changes flags, one change after the other, and remembers the last ones.
 type journal struct {
 	sync.Mutex
-	history []noted // the oldest first
-	calls   []call  // what is to be told to watchers
-	calling bool    // somebody does so
+	history []*noted // the oldest first
+	calls   []*call  // what is to be told to watchers
+	running *call    // what is being told
+	telling *telling // the calls of the change that is being made
 }
 
 type noted struct {
@@ -32,29 +34,24 @@ type noted struct {
 	Change
 }
 
-// call is one of a watcher. Without a logger its panic is the caller's.
-type call struct {
-	f      func()
-	entry  *entry
-	logger *slog.Logger
-}
-
-// write runs f under the lock, and calls the watchers afterwards.
-func write(f func()) {
+// write runs f under the lock, and has the watchers called afterwards, which it does
+// not wait for.
+func write(f func()) *telling {
 	writer.Lock()
-	func() {
-		defer writer.Unlock()
-		f()
-	}()
-	writer.callWatchers()
+	defer writer.Unlock()
+	writer.telling = writer.newTelling()
+	f()
+	writer.next()
+	return writer.telling
 }
 
 // store puts an entry's state into force. A panic of its owner must not leave the
-// change half done: it comes when the change is complete.
+// change half done: it is told of when the change is complete.
 func (j *journal) store(e *entry, logger *slog.Logger) {
 	defer func() {
 		if p := recover(); p != nil {
-			j.calls = append(j.calls, call{func() { panic(p) }, e, logger})
+			stack := debug.Stack()
+			j.queue(&call{entry: e, logger: logger, f: func() { panic(stacked{p, stack}) }})
 		}
 	}()
 	e.now.store()
@@ -66,70 +63,23 @@ func (j *journal) note(e *entry, former state, c Change) Change {
 	if len(j.history) == historyKept {
 		j.history = append(j.history[:0], j.history[1:]...)
 	}
-	j.history = append(j.history, noted{e, c})
+	j.history = append(j.history, &noted{e, c})
 	return c
 }
 
-// callWatchers calls what is queued, unless somebody is at it.
-func (j *journal) callWatchers() {
-	j.Lock()
-	if j.calling {
-		j.Unlock()
-		return
-	}
-	j.calling = true
-	j.Unlock()
-	over := false
-	defer func() {
-		if !over { // a watcher has ended the goroutine
-			j.Lock()
-			j.calling = false
-			j.Unlock()
-			go j.callWatchers()
-		}
-	}()
-	for {
-		c, ok := j.nextCall()
-		if !ok {
-			over = true
+// supersede marks the last change that was to go back.
+func (j *journal) supersede(e *entry) {
+	for _, n := range slices.Backward(j.history) {
+		if n.entry == e && !n.Reverts.IsZero() {
+			n.Superseded = true
 			return
 		}
-		c.run()
 	}
-}
-
-// nextCall takes the next call from the queue, or ends the calling.
-func (j *journal) nextCall() (call, bool) {
-	j.Lock()
-	defer j.Unlock()
-	if len(j.calls) == 0 {
-		j.calling, j.calls = false, nil
-		return call{}, false
-	}
-	c := j.calls[0]
-	j.calls = j.calls[1:]
-	return c, true
-}
-
-func (c call) run() {
-	if c.logger != nil {
-		defer c.recovered()
-	}
-	c.f()
-}
-
-// recovered logs a panic, whose text may hold the value.
-func (c call) recovered() {
-	p := recover()
-	if p == nil {
-		return
-	}
-	c.logger.Error("a function of a flag panicked", "name", c.entry.name, "err", p, "stack", string(debug.Stack()))
 }
 
 // unfit tells characters that are not for a line.
 func unfit(r rune) bool {
-	return r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp, unicode.Bidi_Control)
+	return r == utf8.RuneError || r == '\u3164' || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }
 
 // shorten cuts a text and spells out what is not for a line.
