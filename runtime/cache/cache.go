@@ -2,13 +2,15 @@ package cache
 
 import (
 	"cmp"
-	"context"
 	"log/slog"
 	"sync"
 	"time"
 	"weak"
 
 	"github.com/maypok86/otter/v2"
+	"github.com/maypok86/otter/v2/stats"
+
+	"github.com/go-easyops/easyops/runtime/cache/caches"
 )
 
 // defaultMaxEntries is the bound of a cache whose options name none.
@@ -35,11 +37,11 @@ type Options struct {
 // Values are shared by all who get them and must not be changed by them.
 type Cache[K comparable, V any] struct {
 	entries *otter.Cache[K, V]
-	counts  *Counts
+	counts  *stats.Counter
 	options Options
-	listed  *entry
+	listed  caches.Listed
 
-	mu      sync.Mutex
+	mu      sync.Mutex       // what is stored is stored under it, so that nothing older follows
 	flights map[K]*flight[V] // the loads whose values are wanted
 }
 
@@ -51,18 +53,18 @@ func New[K comparable, V any](name string, o Options) *Cache[K, V] {
 		o.MaxEntries = defaultMaxEntries
 	}
 	o.TTL = max(o.TTL, 0)
-	c := &Cache[K, V]{counts: NewCounts(), options: o, flights: map[K]*flight[V]{}}
+	c := &Cache[K, V]{counts: stats.NewCounter(), options: o, flights: map[K]*flight[V]{}}
 	c.entries = newEntries[K, V](o, c.counts)
-	c.listed = process.add(name, weakly(weak.Make(c)), c.log())
+	c.listed = caches.List(name, weakly(weak.Make(c)), c.log())
 	return c
 }
 
 // newEntries makes the cache underneath. It gets no goroutines: maintenance is
 // done by who writes and by who reads the figures.
-func newEntries[K comparable, V any](o Options, counts *Counts) *otter.Cache[K, V] {
+func newEntries[K comparable, V any](o Options, counts *stats.Counter) *otter.Cache[K, V] {
 	settings := &otter.Options[K, V]{
 		MaximumSize:   o.MaxEntries,
-		StatsRecorder: counts.counter,
+		StatsRecorder: counts,
 		Executor:      func(f func()) { f() },
 	}
 	if o.TTL > 0 {
@@ -73,31 +75,26 @@ func newEntries[K comparable, V any](o Options, counts *Counts) *otter.Cache[K, 
 	return entries
 }
 
-// weakly are the functions by which a group knows a cache, without keeping it
-// alive.
-func weakly[K comparable, V any](w weak.Pointer[Cache[K, V]]) source {
-	return source{
-		stats: func() (Stats, bool) {
-			c := w.Value()
-			if c == nil {
-				return Stats{}, false
-			}
-			return c.Stats(), true
-		},
-		alive: func() bool { return w.Value() != nil },
-		clear: func(context.Context) error {
-			if c := w.Value(); c != nil {
-				c.empty()
-			}
-			return nil
-		},
+// weakly is how the list knows a cache, without keeping it alive.
+func weakly[K comparable, V any](w weak.Pointer[Cache[K, V]]) func() caches.Source {
+	return func() caches.Source {
+		if c := w.Value(); c != nil {
+			return operated[K, V]{c}
+		}
+		return nil
 	}
 }
+
+// operated is a cache that is cleared by others than the program.
+type operated[K comparable, V any] struct{ *Cache[K, V] }
+
+// Clear implements [caches.Source].
+func (o operated[K, V]) Clear() { o.empty() }
 
 func (c *Cache[K, V]) log() *slog.Logger { return cmp.Or(c.options.Logger, slog.Default()) }
 
 // Name is the name under which the cache is listed.
-func (c *Cache[K, V]) Name() string { return c.listed.name }
+func (c *Cache[K, V]) Name() string { return c.listed.Name() }
 
 // Get returns the value of key, where there is one.
 func (c *Cache[K, V]) Get(key K) (V, bool) { return c.entries.GetIfPresent(key) }
@@ -105,14 +102,18 @@ func (c *Cache[K, V]) Get(key K) (V, bool) { return c.entries.GetIfPresent(key) 
 // Put stores a value. A load of the key that is in flight is not stored any
 // more: what was put is newer.
 func (c *Cache[K, V]) Put(key K, value V) {
-	c.detach(key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.flights, key)
 	c.entries.Set(key, value)
 }
 
 // Delete removes the value of key, where there is one. A load of the key that
 // is in flight is not stored any more.
 func (c *Cache[K, V]) Delete(key K) {
-	c.detach(key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.flights, key)
 	c.entries.Invalidate(key)
 }
 
@@ -121,13 +122,13 @@ func (c *Cache[K, V]) Delete(key K) {
 // on do not.
 func (c *Cache[K, V]) Clear() {
 	c.empty()
-	c.listed.note("the program")
+	c.listed.Cleared()
 }
 
 func (c *Cache[K, V]) empty() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.flights = map[K]*flight[V]{}
-	c.mu.Unlock()
 	c.entries.InvalidateAll()
 }
 
@@ -135,7 +136,9 @@ func (c *Cache[K, V]) empty() {
 // the entries are counted.
 func (c *Cache[K, V]) Stats() Stats {
 	c.entries.CleanUp()
-	s := c.counts.Stats()
-	s.Entries, s.Max, s.TTL = c.entries.EstimatedSize(), c.options.MaxEntries, c.options.TTL
-	return s
+	n := c.counts.Snapshot()
+	return Stats{
+		Entries: c.entries.EstimatedSize(), Max: c.options.MaxEntries, TTL: c.options.TTL,
+		Hits: n.Hits, Misses: n.Misses, Evictions: n.Evictions,
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-easyops/easyops/runtime/cache/caches"
 )
 
 func TestPutGetDelete(t *testing.T) {
@@ -114,7 +116,7 @@ func TestUnusualKeys(t *testing.T) {
 }
 
 func TestACacheThatNobodyUsesIsCollected(t *testing.T) {
-	g := NewGroup(silent)
+	g := caches.NewGroup(silent)
 	kept := New[int, [1 << 10]byte]("kept", Options{TTL: time.Hour})
 	for range 20 {
 		dropped := New[int, [1 << 10]byte]("dropped", Options{TTL: time.Hour})

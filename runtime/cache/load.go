@@ -34,6 +34,13 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
+// PanicValue is the value that the load panicked with.
+func (e *PanicError) PanicValue() any { return e.Value }
+
+// PanicStack is the stack of the load. Servers log it in place of that of the
+// caller that waited.
+func (e *PanicError) PanicStack() []byte { return e.Stack }
+
 // flight is a load that is on its way, and who waits for it.
 type flight[V any] struct {
 	landed chan struct{} // closed when value, err and panic are set
@@ -173,12 +180,4 @@ func (c *Cache[K, V]) forget(key K, f *flight[V]) bool {
 	}
 	delete(c.flights, key)
 	return true
-}
-
-// detach keeps a load of key that is in flight from being stored and from being
-// joined.
-func (c *Cache[K, V]) detach(key K) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.flights, key)
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-easyops/easyops/runtime/cache/caches"
 )
 
 type loader = func(context.Context, string) (int, error)
@@ -162,7 +164,7 @@ func TestStaleLoadsAreNotStored(t *testing.T) {
 		"delete": func(c *Cache[string, int]) { c.Delete("a") },
 		"put":    func(c *Cache[string, int]) { c.Put("a", 5) },
 		"operator": func(c *Cache[string, int]) {
-			if err := NewGroup(silent).Clear(context.Background(), c.Name(), "alice"); err != nil {
+			if err := caches.NewGroup(silent).Clear(context.Background(), c.Name(), "alice"); err != nil {
 				t.Error(err)
 			}
 		},
@@ -326,4 +328,22 @@ func TestNothingStaleIsEverServed(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+}
+
+// TestPutIsNewer has values put while they are loaded. Whichever comes first, the
+// one that was put stays.
+func TestPutIsNewer(t *testing.T) {
+	c := New[int, string]("put-is-newer", Options{Logger: silent})
+	for key := range 20_000 {
+		var both sync.WaitGroup
+		both.Go(func() { c.Put(key, "put") })
+		both.Go(func() {
+			_, _ = c.Load(t.Context(), key, func(context.Context, int) (string, error) { return "loaded", nil })
+		})
+		both.Wait()
+		if v, _ := c.Get(key); v != "put" {
+			t.Fatalf("after %d: %q is there, which is older than what was put", key, v)
+		}
+		c.Delete(key)
+	}
 }

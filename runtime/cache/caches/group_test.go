@@ -1,4 +1,4 @@
-package cache
+package caches_test
 
 import (
 	"bytes"
@@ -10,34 +10,47 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-easyops/easyops/runtime/cache"
+	"github.com/go-easyops/easyops/runtime/cache/caches"
 )
 
 // counted is a cache of another make.
 type counted struct {
-	*Counts
+	caches.Counts
 	cleared int
 }
 
 func (c *counted) Clear() { c.cleared++ }
 
-func names(g *Group) (all []string) {
+func names(g *caches.Group) (all []string) {
 	for _, i := range g.List() {
 		all = append(all, i.Name)
 	}
 	return all
 }
 
+func TestRegisterWithoutFunction(t *testing.T) {
+	defer func() {
+		if text, _ := recover().(string); text != `cache "users": the function that clears it is nil: without one there is nothing to register` {
+			t.Errorf("panic: %q", text)
+		}
+	}()
+	caches.Register("users", nil)
+}
+
 func TestGroup(t *testing.T) {
-	g := NewGroup(silent)
-	other := NewGroup(silent)
-	mine := New[string, int]("group-mine", Options{TTL: time.Minute})
-	tokens := &counted{Counts: NewCounts()}
+	g := caches.NewGroup(silent)
+	other := caches.NewGroup(silent)
+	mine := cache.New[string, int]("group-mine", cache.Options{TTL: time.Minute})
+	tokens := &counted{}
 	remove := g.Add("group-tokens", tokens)
 	times := 0
-	removeTimes := Register("group-times", func(context.Context) error { times++; return nil })
+	removeTimes := caches.Register("group-times", func(context.Context) error { times++; return nil })
 	defer removeTimes()
 
 	if all := names(g); !slices.IsSorted(all) || !slices.Contains(all, "group-mine") || !slices.Contains(all, "group-tokens") || !slices.Contains(all, "group-times") {
@@ -106,7 +119,7 @@ func TestNames(t *testing.T) {
 		{strings.Repeat("ü", 10_000), strings.Repeat("_", 64), true},
 	} {
 		log.Reset()
-		e := New[int, int](c.given, Options{Logger: logger})
+		e := cache.New[int, int](c.given, cache.Options{Logger: logger})
 		if e.Name() != c.want {
 			t.Errorf("%.80q is listed as %q, want %q", c.given, e.Name(), c.want)
 		}
@@ -116,7 +129,7 @@ func TestNames(t *testing.T) {
 		t.Cleanup(func() { runtime.KeepAlive(e) })
 	}
 	allowed := regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
-	for _, name := range names(NewGroup(silent)) {
+	for _, name := range names(caches.NewGroup(silent)) {
 		if !allowed.MatchString(name) {
 			t.Errorf("%q is listed", name)
 		}
@@ -124,10 +137,10 @@ func TestNames(t *testing.T) {
 }
 
 func TestOneNameInTwoGroups(t *testing.T) {
-	g := NewGroup(silent)
-	own := &counted{Counts: NewCounts()}
+	g := caches.NewGroup(silent)
+	own := &counted{}
 	g.Add("both", own)
-	late := New[int, int]("both", Options{})
+	late := cache.New[int, int]("both", cache.Options{})
 	if all := names(g); !slices.Contains(all, "both") || !slices.Contains(all, "both-2") {
 		t.Errorf("%v", all)
 	}
@@ -138,7 +151,7 @@ func TestOneNameInTwoGroups(t *testing.T) {
 	if err := g.Clear(t.Context(), "both", "alice"); err != nil || own.cleared != 1 {
 		t.Error("another cache was cleared", err)
 	}
-	early := New[int, int]("early", Options{})
+	early := cache.New[int, int]("early", cache.Options{})
 	g.Add("early", own)
 	if all := names(g); !slices.Contains(all, "early-2") {
 		t.Errorf("%v", all)
@@ -146,9 +159,83 @@ func TestOneNameInTwoGroups(t *testing.T) {
 	runtime.KeepAlive(early)
 }
 
+// What List shows under a name is what Get and Clear mean by it.
+func TestNamesMeanTheSameEverywhere(t *testing.T) {
+	g := caches.NewGroup(silent)
+	own := &counted{}
+	g.Add("same", own)
+	first := cache.New[int, int]("same", cache.Options{MaxEntries: 1})
+	second := cache.New[int, int]("same-2", cache.Options{MaxEntries: 2})
+	maxOf := map[string]int{"same": 0, "same-2": 2, "same-3": 1}
+	for _, i := range g.List() {
+		want, ok := maxOf[i.Name]
+		if !ok {
+			continue
+		}
+		delete(maxOf, i.Name)
+		if got, _ := g.Get(i.Name); i.Max != want || got.Max != want {
+			t.Errorf("%s: listed with room for %d, got with %d, want %d", i.Name, i.Max, got.Max, want)
+		}
+	}
+	if len(maxOf) > 0 {
+		t.Errorf("not listed: %v", maxOf)
+	}
+	first.Put(1, 1)
+	second.Put(1, 1)
+	if err := g.Clear(t.Context(), "same-3", "alice"); err != nil || first.Stats().Entries != 0 || second.Stats().Entries != 1 || own.cleared != 0 {
+		t.Error("another was cleared", err)
+	}
+	runtime.KeepAlive(first)
+}
+
+func TestACacheThatIsGoneIsNotListed(t *testing.T) {
+	g := caches.NewGroup(silent)
+	var gone atomic.Bool
+	l := caches.List("goes", func() caches.Source {
+		if gone.Load() {
+			return nil
+		}
+		return &counted{}
+	}, silent)
+	if i, ok := g.Get(l.Name()); !ok || !i.Counted {
+		t.Errorf("%+v %v", i, ok)
+	}
+	gone.Store(true)
+	if _, ok := g.Get(l.Name()); ok || slices.Contains(names(g), "goes") {
+		t.Error("it is listed")
+	}
+}
+
+func TestCountsFromManySides(t *testing.T) {
+	var c caches.Counts
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 1000 {
+				c.Hit()
+				c.Miss()
+				c.Evicted()
+			}
+		})
+	}
+	wg.Wait()
+	if got, want := c.Stats(), (caches.Stats{Hits: 8000, Misses: 8000, Evictions: 8000}); got != want {
+		t.Errorf("%+v", got)
+	}
+}
+
+func BenchmarkCountsParallel(b *testing.B) {
+	var c caches.Counts
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			c.Hit()
+		}
+	})
+}
+
 func TestClearThatFails(t *testing.T) {
 	var log bytes.Buffer
-	g := NewGroup(slog.New(slog.NewTextHandler(&log, nil)))
+	g := caches.NewGroup(slog.New(slog.NewTextHandler(&log, nil)))
 	fault := errors.New("disk is gone")
 	for name, f := range map[string]func(context.Context) error{
 		"fails":  func(context.Context) error { return fault },
@@ -176,7 +263,7 @@ func TestClearThatFails(t *testing.T) {
 
 func TestClearThatDoesNotReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGroup(silent)
+		g := caches.NewGroup(silent)
 		g.Register("slow", func(context.Context) error { time.Sleep(time.Hour); return nil })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -199,12 +286,12 @@ func TestClearThatDoesNotReturn(t *testing.T) {
 }
 
 func TestGroupInUse(t *testing.T) {
-	g := NewGroup(silent)
+	g := caches.NewGroup(silent)
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			for n := range 50 {
-				c := New[int, int]("busy", Options{})
+				c := cache.New[int, int]("busy", cache.Options{})
 				c.Put(n, n)
 				remove := g.Register("busy", func(context.Context) error { return nil })
 				for _, i := range g.List() {
