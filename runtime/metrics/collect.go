@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 var (
@@ -23,14 +24,15 @@ func (methods) Describe(to chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (c methods) Collect(to chan<- prometheus.Metric) {
 	for _, m := range c.set.all() {
-		m.collect(to)
+		m.collect(to, c.set.made)
 	}
 }
 
-func (m *Method) collect(to chan<- prometheus.Metric) {
-	to <- prometheus.MustNewConstMetric(startedDesc, prometheus.CounterValue, float64(m.started()), m.name)
+func (m *Method) collect(to chan<- prometheus.Metric, since *timestamppb.Timestamp) {
+	to <- prometheus.MustNewConstMetricWithCreatedTimestamp(startedDesc, prometheus.CounterValue, float64(m.started()), since.AsTime(), m.name)
 	for code := range statusNames {
 		if d, ok := m.durations(code); ok {
+			d.since = since
 			to <- d
 		}
 	}

@@ -7,10 +7,10 @@ import (
 )
 
 // Latency counts durations, in buckets that grow by the fourth root of two, from a
-// microsecond to 128 s; those that are shorter or longer have one bucket each. Its
-// zero value is ready for use, and its methods may be called concurrently. It
-// takes 88 bytes and 128 for each tenth of the range in which there are durations:
-// at most 1,368, and mostly 350.
+// microsecond to three days; those that are shorter or longer have one bucket each.
+// Its zero value is ready for use, and its methods may be called concurrently. It
+// takes 104 bytes and 128 for each twelfth of the range in which there are
+// durations: at most 1,640, and mostly 360.
 type Latency struct {
 	blocks [blocks]atomic.Pointer[block]
 	sum    atomic.Int64 // nanoseconds
@@ -55,17 +55,21 @@ func (l *Latency) AddTo(s *Latencies) { l.addTo(s) }
 // addTo returns how many it has added.
 func (l *Latency) addTo(s *Latencies) (count uint64) {
 	l.each(func(bucket int, n uint64) {
-		s.counts[theScale.power[bucket]] += n
+		s.counts[min(int(theScale.power[bucket]), len(s.counts)-1)] += n
 		count += n
 	})
 	s.sum += time.Duration(l.sum.Load())
 	return count
 }
 
+// shown is how many buckets have a quantile of their own: those up to 128 s. Many
+// Latencies are kept, and of calls that long it tells enough.
+const shown = 7*perDoubling - firstPower + 1
+
 // Latencies is what a [Latency] had counted at some time, or the difference
 // between two such times.
 type Latencies struct {
-	counts [powers + 1]uint64
+	counts [shown + 1]uint64
 	sum    time.Duration
 }
 
@@ -117,7 +121,7 @@ func (s *Latencies) Quantile(q float64) time.Duration {
 			return middleOf(i)
 		}
 	}
-	return middleOf(powers)
+	return middleOf(shown)
 }
 
 // middleOf is a duration that stands for those of a bucket: the geometric middle.
@@ -125,8 +129,8 @@ func middleOf(bucket int) time.Duration {
 	switch bucket {
 	case 0:
 		return time.Microsecond
-	case powers:
-		return powerOf(lastPower)
+	case shown:
+		return powerOf(firstPower + shown - 1)
 	}
 	return time.Duration(float64(powerOf(firstPower+bucket)) / eighth)
 }

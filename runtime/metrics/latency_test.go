@@ -205,8 +205,8 @@ func TestConcurrentDurations(t *testing.T) {
 
 // The comments on Latency and maxParts promise so much memory and no more.
 func TestMemoryOfLatency(t *testing.T) {
-	if n := unsafe.Sizeof(Latency{}); n != 88 {
-		t.Errorf("a Latency takes %d bytes, want 88", n)
+	if n := unsafe.Sizeof(Latency{}); n != 104 {
+		t.Errorf("a Latency takes %d bytes, want 104", n)
 	}
 	if n := unsafe.Sizeof(histogram{}); n != 128 {
 		t.Errorf("a histogram takes %d bytes, want 128", n)

@@ -26,7 +26,7 @@ type part struct {
 // histogram counts the calls that end with one code, in cache lines of its own.
 type histogram struct {
 	Latency
-	_ [40]byte
+	_ [24]byte
 }
 
 func newMethod(name string, parts int) *Method {

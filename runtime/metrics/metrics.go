@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Names of the metrics, gRFC A66's in their Prometheus spelling where it names
@@ -47,6 +48,7 @@ type Set struct {
 	shared   func() error // adds the collectors of the process: they take a tenth of a start
 	panics   *prometheus.CounterVec
 	other    *Method
+	made     *timestamppb.Timestamp
 
 	mu      sync.Mutex
 	methods map[string]*Method
@@ -64,6 +66,7 @@ func New(registry *prometheus.Registry) (*Set, error) {
 		registry = prometheus.NewRegistry()
 	}
 	s := &Set{registry: registry, parts: min(goruntime.GOMAXPROCS(0), maxParts), methods: make(map[string]*Method)}
+	s.made = timestamppb.Now()
 	s.other = newMethod(other, s.parts)
 	s.panics = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: PanicsName, Help: "Panics that were recovered, by where they happened.",
@@ -86,8 +89,8 @@ func New(registry *prometheus.Registry) (*Set, error) {
 }
 
 // maxParts bounds the memory of a method: a part is of 192 bytes, and for each code
-// that calls end with of 128 more and 128 for each tenth of the range in which they
-// take their time: mostly 256 or 384, at most 1,408.
+// that calls end with of 128 more and 128 for each twelfth of the range in which they
+// take their time: mostly 256 or 384, at most 1,664.
 const maxParts = 16
 
 // Parts returns how many parts the methods are counted in: one for each

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // durations is the histogram of the calls of a method that ended with a status, as
@@ -15,6 +16,7 @@ type durations struct {
 	method, status string
 	counts         [buckets]uint64
 	sum            time.Duration
+	since          *timestamppb.Timestamp // when nothing was counted yet; text does not carry it
 }
 
 // Desc implements [prometheus.Metric].
@@ -26,7 +28,7 @@ func (d *durations) Write(to *dto.Metric) error {
 		{Name: proto.String("grpc_method"), Value: proto.String(d.method)},
 		{Name: proto.String("grpc_status"), Value: proto.String(d.status)},
 	}
-	to.Histogram = &dto.Histogram{SampleSum: proto.Float64(d.sum.Seconds())}
+	to.Histogram = &dto.Histogram{SampleSum: proto.Float64(d.sum.Seconds()), CreatedTimestamp: d.since}
 	d.classic(to.Histogram)
 	d.native(to.Histogram)
 	return nil

@@ -13,11 +13,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // samples are durations of all kinds, none on the bound of a bucket.
 var samples = []time.Duration{
 	1, 700, us(1), us(3), us(3) + 7, ms(1) + 1, ms(1) + 1, ms(2), ms(17), ms(900), sec(1), sec(3), sec(60), sec(127),
+	sec(129), 17 * time.Minute, time.Hour, 23 * time.Hour, 70 * time.Hour,
 }
 
 // reference is client_golang's own histogram with the same buckets.
@@ -101,9 +103,43 @@ func TestNativeHistogram(t *testing.T) {
 // A bucket of its own takes what is longer than the last power, so that the
 // buckets add up to the count.
 func TestNativeHistogramOfLongCalls(t *testing.T) {
-	h := ours(t, []time.Duration{sec(128), sec(128) + 1, time.Hour})
-	if got := fmt.Sprint(exponential(h)); got != fmt.Sprint(map[int]int64{lastPower: 1, lastPower + 1: 2}) {
+	last := powerOf(lastPower)
+	h := ours(t, []time.Duration{last, last + 1, 1000 * time.Hour, math.MaxInt64})
+	if got := fmt.Sprint(exponential(h)); got != fmt.Sprint(map[int]int64{lastPower: 1, lastPower + 1: 3}) {
 		t.Errorf("exponential buckets %s", got)
+	}
+}
+
+// Scrapers learn since when a series has been counted, as of client_golang's own.
+func TestCreatedTimestamp(t *testing.T) {
+	before := time.Now()
+	s := newSet(t, nil)
+	s.Method("a.B/C").Started(0)
+	after := time.Now()
+	s.Method("a.B/C").Done(0, codes.NotFound, ms(1))
+	families, err := s.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			at := m.GetHistogram().GetCreatedTimestamp()
+			switch f.GetName() {
+			case DurationName:
+			case StartedName:
+				at = m.GetCounter().GetCreatedTimestamp()
+			default:
+				continue
+			}
+			seen++
+			if at == nil || at.AsTime().Before(before.Add(-time.Millisecond)) || at.AsTime().After(after) {
+				t.Errorf("%v: created %v", m, at)
+			}
+		}
+	}
+	if seen != 5 {
+		t.Errorf("%d series", seen)
 	}
 }
 
@@ -112,6 +148,7 @@ func TestTextIsClassic(t *testing.T) {
 	m := newMethod("a.B/C", 1)
 	m.Done(0, codes.OK, ms(7))
 	d, _ := m.durations(0)
+	d.since = timestamppb.Now()
 	with, without := prometheus.NewRegistry(), prometheus.NewRegistry()
 	with.MustRegister(one{d})
 	without.MustRegister(one{classicOnly(d)})

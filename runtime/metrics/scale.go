@@ -3,24 +3,23 @@ package metrics
 import (
 	"math"
 	"math/bits"
-	"slices"
 	"time"
 )
 
 // A duration is counted once, in a bucket whose bounds are both those of gRFC A66
 // and powers of the fourth root of two of a second. So the classic histogram and
-// the exponential one (schema 2 of Prometheus' native histograms) are both exact,
-// and a call pays for one.
+// the exponential one (schema 2 of Prometheus' native histograms) are both exact, but
+// for calls of more than three days in the latter, and a call pays for one.
 const (
 	perDoubling = 4
 	schema      = 2                 // 2^schema buckets a doubling
 	firstPower  = -20 * perDoubling // 2^-20 s, 954 ns: shorter ones are of the zero bucket
-	lastPower   = 7 * perDoubling   // 2^7 s, 128 s: longer ones are of one bucket more
+	lastPower   = 18 * perDoubling  // 2^18 s, three days: longer ones are of one bucket more
 	powers      = lastPower - firstPower + 1
 
 	perBlock = 16
-	blocks   = 10
-	buckets  = perBlock * blocks // with room to spare: 147 are used
+	blocks   = 12
+	buckets  = perBlock * blocks // one to spare
 )
 
 // roots are the powers of the fourth root of two below two.
@@ -45,42 +44,46 @@ type scale struct {
 const (
 	cellBits = 4
 	minBits  = 10 // of the shortest duration beyond the zero bucket
-	maxBits  = 37 // of the longest below the last bucket
+	maxBits  = 48 // of the longest below the last bucket
 	cells    = (maxBits - minBits + 1) << cellBits
 )
 
 // theScale is never written after it has been made.
 var theScale = newScale()
 
+// newScale goes along both kinds of bounds at once: it runs whenever a program
+// starts.
 func newScale() *scale {
-	exponential := make([]time.Duration, powers)
-	for i := range exponential {
-		exponential[i] = powerOf(firstPower + i)
-	}
-	all := slices.Concat(durationBounds[:], exponential)
-	slices.Sort(all)
-	all = slices.Compact(all)
 	s := &scale{}
+	power, standard := 0, 0 // the first bounds that are not below the bucket's
 	for i := range s.bounds {
-		s.bounds[i] = math.MaxInt64
-		if i < len(all) {
-			s.bounds[i] = all[i]
+		s.power[i], s.standard[i] = uint8(power), uint8(standard)
+		nextPower, nextStandard := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+		if power < powers {
+			nextPower = powerOf(firstPower + power)
 		}
-		s.power[i] = firstOf(exponential, s.bounds[i])
-		s.standard[i] = firstOf(durationBounds[:], s.bounds[i])
+		if standard < len(durationBounds) {
+			nextStandard = durationBounds[standard]
+		}
+		bound := min(nextPower, nextStandard)
+		s.bounds[i] = bound
+		if bound == nextPower && power < powers {
+			power++
+		}
+		if bound == nextStandard && standard < len(durationBounds) {
+			standard++
+		}
 	}
+	bucket := 0
 	for cell := range s.first {
 		n := cell>>cellBits + minBits
 		low := time.Duration(1<<cellBits|cell&(1<<cellBits-1)) << (n - 1 - cellBits)
-		s.first[cell] = firstOf(s.bounds[:], low)
+		for s.bounds[bucket] < low {
+			bucket++
+		}
+		s.first[cell] = uint8(bucket)
 	}
 	return s
-}
-
-// firstOf returns the first bound that is not less than d.
-func firstOf(bounds []time.Duration, d time.Duration) uint8 {
-	i, _ := slices.BinarySearch(bounds, d)
-	return uint8(i)
 }
 
 // bucket returns the bucket of a duration: the first whose bound is not less.
