@@ -10,13 +10,20 @@ import (
 	"runtime"
 )
 
+// kernelTells says whether it is known which user owns a connection.
+const kernelTells = runtime.GOOS == "linux"
+
 // browse starts the browser of the desktop, if there is one. The function that it
-// returns clears up.
-func browse(url string, warn io.Writer) (end func()) {
+// returns clears up. No command line has a secret, as others may see those of all
+// programs.
+//
+// On Linux many browsers are confined and do not find a file, so they are led by
+// the door itself, which knows there whose they are.
+func browse(d *door, warn io.Writer) (end func()) {
 	end = func() {}
-	if runtime.GOOS == "linux" {
+	if kernelTells {
 		if os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != "" {
-			start(warn, "xdg-open", url) // others may see the URL, and are refused
+			start(warn, "xdg-open", d.leading())
 		}
 		return end
 	}
@@ -25,7 +32,7 @@ func browse(url string, warn io.Writer) (end func()) {
 		return end
 	}
 	end = func() { _ = os.RemoveAll(dir) }
-	page, err := leadsTo(dir, url)
+	page, err := leadsTo(dir, d.url())
 	switch {
 	case err != nil:
 	case runtime.GOOS == "windows":
@@ -36,8 +43,7 @@ func browse(url string, warn io.Writer) (end func()) {
 	return end
 }
 
-// leadsTo writes a page that leads to a URL, and that nobody else can read: others
-// may see the command lines of all programs.
+// leadsTo writes a page that leads to a URL, and that nobody else can read.
 func leadsTo(dir, url string) (path string, err error) {
 	path = filepath.Join(dir, "open.html")
 	text := "<!doctype html>\n<meta charset=\"utf-8\">\n<meta name=\"referrer\" content=\"no-referrer\">\n" +

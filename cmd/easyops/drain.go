@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -40,7 +41,7 @@ has begun are finished, and it can be looked at. easyops undrain puts it back.
 
 Where it lists itself in another registry than --registry nothing is waited for,
 and the exit code is not 0: 1 where the server itself says that it is done, 2
-where it is not known.
+where it is not known. So it is where the registry cannot be asked, or is none.
 
 An instance is named by its ID or the beginning of it, as easyops ls lists it, or
 by its address, host:port.
@@ -86,13 +87,16 @@ func (r *drainRequest) run(ctx context.Context, out, warn io.Writer, arg string)
 		return err
 	}
 	defer r.lookup.close(&err)
-	s, err := r.one(ctx, arg)
-	if err != nil {
-		return err
+	s, unasked := r.one(ctx, arg) // a server at an address can be asked all the same
+	if s == nil {
+		return unasked
 	}
 	names, answer, err := r.ask(ctx, s)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.name(), err)
+		return errors.Join(fmt.Errorf("%s: %w", s.name(), err), unasked)
+	}
+	if unasked != nil || r.isNone() {
+		return r.unchecked(s, answer, unasked)
 	}
 	if err := r.checkable(s, answer); err != nil {
 		return err
@@ -152,6 +156,16 @@ func (r *drainRequest) checkable(s *server, answer status.RegistryData) error {
 		return exitError{2, fmt.Errorf("%s did what it was asked, but the %s as it is here has never listed it, and it says that it is still listed: whether it is out is not known", s.name(), r.reg)}
 	}
 	return nil
+}
+
+// unchecked is the error where no registry can be asked what became of a server.
+func (r *drainRequest) unchecked(s *server, answer status.RegistryData, unasked error) error {
+	why := "--registry is none"
+	if unasked != nil {
+		why = unasked.Error()
+	}
+	said, code := r.said(answer)
+	return exitError{code, fmt.Errorf("%s did what it was asked, but it was not checked, as %s: %s", s.name(), why, said)}
 }
 
 // said is what the server itself says of its registry, and the exit code where

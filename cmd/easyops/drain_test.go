@@ -23,7 +23,7 @@ func TestDrain(t *testing.T) {
 		if got := ids(); got != b.ID {
 			t.Errorf("%s are listed", got)
 		}
-		if text := plain(mustCall(t, "status", a.Addr)); !strings.Contains(text, a.ID+" "+a.Addr+" taken out READY - AGE") {
+		if text := plain(mustCall(t, "status", a.Addr)); !strings.Contains(text, a.ID+" "+a.Addr+" taken out READY 1 to look at - AGE") {
 			t.Error(text)
 		}
 		expect(t, 1, "easyops: no instance "+a.ID+" is listed in the "+where+": easyops ls lists those there are; name one that is not listed by its address, host:port\n", "undrain", a.ID)
@@ -108,7 +108,7 @@ func TestStrangersEntriesOfAnAddress(t *testing.T) {
 	f.list(one)
 	f.list(other)
 	text := mustCall(t, "status", "--token-file", alice, a.Addr)
-	if !strings.Contains(plain(text), a.ID+" "+a.Addr+" READY READY - AGE ") {
+	if !strings.Contains(plain(text), a.ID+" "+a.Addr+" READY READY none - AGE ") {
 		t.Error(text)
 	}
 	where := "local registry in " + f.url[len("local:"):]

@@ -23,8 +23,12 @@ func help(w io.Writer, c *cobra.Command) {
 	}
 	if commands := leaves(c); len(commands) > 0 {
 		fmt.Fprintln(w, "\nCommands:")
+		width := 0
 		for _, sub := range commands {
-			fmt.Fprintf(w, "  %-26s %s\n", strings.TrimPrefix(sub.UseLine(), "easyops "), strings.TrimSpace(sub.Short))
+			width = max(width, len(useOf(sub)))
+		}
+		for _, sub := range commands {
+			fmt.Fprintf(w, "  %-*s  %s\n", width, useOf(sub), strings.TrimSpace(sub.Short))
 		}
 		fmt.Fprintln(w, "\nRun easyops help COMMAND for more on one of them.")
 	}
@@ -32,6 +36,9 @@ func help(w io.Writer, c *cobra.Command) {
 		fmt.Fprintf(w, "\nFlags:\n%s", c.LocalFlags().FlagUsagesWrapped(helpWidth))
 	}
 }
+
+// useOf is a command as a list has it.
+func useOf(c *cobra.Command) string { return strings.TrimPrefix(c.UseLine(), "easyops ") }
 
 // leaves are the commands under c that do something.
 func leaves(c *cobra.Command) (all []*cobra.Command) {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/go-easyops/easyops/runtime/registry"
 	_ "github.com/go-easyops/easyops/runtime/registry/etcd"
-	_ "github.com/go-easyops/easyops/runtime/registry/local" // where nothing else is named
+	"github.com/go-easyops/easyops/runtime/registry/local" // also where nothing else is named
 )
 
 const (
@@ -53,9 +53,36 @@ func (l *lookup) open(warn io.Writer) (err error) {
 		return exitError{2, fmt.Errorf("--registry or %s: %w", registryVariable, err)}
 	}
 	if l.reg == nil {
-		return usagef("the registry is none, so nothing can be found: name one by --registry or %s", registryVariable)
+		l.reg = nowhere{}
 	}
 	return nil
+}
+
+// nowhere is where nothing is looked up: addresses are all that can be named.
+type nowhere struct{ registry.Registry }
+
+func (nowhere) String() string { return "registry none" }
+func (nowhere) Close() error   { return nil }
+
+// isNone tells whether there is no registry.
+func (l *lookup) isNone() bool {
+	_, none := l.reg.(nowhere)
+	return none
+}
+
+// somewhere is the error where there is no registry to ask.
+func (l *lookup) somewhere() error {
+	if !l.isNone() {
+		return nil
+	}
+	return usagef("the registry is none, so nothing can be found: name one by --registry or %s, or a server by its address, host:port", registryVariable)
+}
+
+// shared tells whether others write to the registry, such as from other machines.
+// Of this machine's one it is known which user has listed what.
+func (l *lookup) shared() bool {
+	_, own := l.reg.(*local.Registry)
+	return !own
 }
 
 // registryFlag is --registry as another command needs it, "" where it finds the
@@ -97,6 +124,9 @@ func (l *lookup) cannotAsk(err error) error {
 // until watches a service until its list is as wanted. It returns false where
 // that does not happen in time, and an error where the registry does not answer.
 func (l *lookup) until(ctx context.Context, service string, wanted func([]registry.Instance) bool) (ok bool, err error) {
+	if err := l.somewhere(); err != nil {
+		return false, err
+	}
 	watch, cancel := context.WithTimeout(ctx, time.Duration(l.timeout))
 	defer cancel()
 	hurry := time.AfterFunc(time.Duration(l.timeout), cancel)
@@ -137,6 +167,9 @@ func (l *lookup) instances(ctx context.Context, service string) (all []registry.
 
 // services returns the names of all services.
 func (l *lookup) services(ctx context.Context) ([]string, error) {
+	if err := l.somewhere(); err != nil {
+		return nil, err
+	}
 	lister, ok := l.reg.(registry.Lister)
 	if !ok {
 		return nil, exitError{2, fmt.Errorf("%s cannot say which services there are: name one", l.reg)}

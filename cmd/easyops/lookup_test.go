@@ -62,6 +62,44 @@ func TestRegistryThatIsNone(t *testing.T) {
 	}
 }
 
+// A server that is named by its address is asked where there is no registry, or
+// none that answers. The rest is the control.
+func TestAddressWithoutRegistry(t *testing.T) {
+	f := newFleet(t)
+	a := f.add()
+	bad := "local:" + tempFile(t, "")
+	at := a.ID + " at " + a.Addr
+	for _, test := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"status", 0, a.ID},
+		{"flags", 0, "easyops.log-level"},
+		{"flags get --service " + echoService, 2, "name a flag"},
+		{"drain", 1, at + " did what it was asked, but it was not checked, as --registry is none: it says that it is not listed there any more\n"},
+		{"undrain", 1, at + " did what it was asked, but it was not checked, as --registry is none: it says that it is listed there again\n"},
+		{"shutdown --replaced", 2, "--replaced needs a registry"},
+	} {
+		code, stdout, stderr := call(append(strings.Fields(test.args), a.Addr, "--registry", "none")...)
+		if code != test.code || !strings.Contains(stdout+stderr, test.says) {
+			t.Errorf("%s: code %d, %q, %q", test.args, code, stdout, stderr)
+		}
+	}
+	for command, says := range map[string]string{"drain": "it says that it is not listed there any more", "undrain": "it says that it is listed there again"} {
+		code, stdout, stderr := call(command, a.Addr, "--registry", bad)
+		if code != 1 || stdout != "" || !strings.Contains(stderr, at+" did what it was asked, but it was not checked, as ") || !strings.Contains(stderr, "cannot be asked: ") || !strings.Contains(stderr, says) {
+			t.Errorf("%s: code %d, %q, %q", command, code, stdout, stderr)
+		}
+	}
+	for _, line := range []string{"ls", "ls --watch", "ls --watch " + echoService, "target " + echoService, "status " + echoService, "status " + a.ID, "drain " + a.ID, "flags " + echoService, "open " + a.ID, "flags --service " + echoService} {
+		code, stdout, stderr := call(append(strings.Fields(line), "--registry", "none")...)
+		if code != 2 || stdout != "" || !strings.Contains(stderr, "the registry is none, so nothing can be found") {
+			t.Errorf("%s: code %d, %q, %q", line, code, stdout, stderr)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	l := func(entries ...registry.Instance) (*server, error) { return merge(entries) }
 	grpc, both := []registry.Kind{registry.KindGRPC}, []registry.Kind{registry.KindGRPC, registry.KindStatus}

@@ -74,6 +74,9 @@ func (r *lsRequest) run(ctx context.Context, out, warn io.Writer) (err error) {
 		return err
 	}
 	defer r.close(&err)
+	if err := r.somewhere(); err != nil {
+		return err
+	}
 	if r.watch {
 		r.warned.release()
 		return r.follow(ctx, out, warn)

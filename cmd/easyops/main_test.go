@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -46,8 +47,8 @@ func TestRun(t *testing.T) {
 		{"proto -x a", 2, "", "-x: run easyops help proto"},
 		{"-help", 0, "token --user|--service ID", ""},
 		{"-version", 0, "easyops ", ""},
-		{"help", 0, "\n  help [COMMAND]             Explain", ""},
-		{"", 0, "\n  help [COMMAND]             Explain", ""},
+		{"help", 0, "\n  help [COMMAND]   ", ""},
+		{"", 0, "\n  help [COMMAND]   ", ""},
 		{"help help", 0, "easyops help [COMMAND]", ""},
 		{"help ca", 0, "ca issue --id NAME DIR", ""},
 		{"help ca issue", 0, "for -easyops.tls-cert", ""},
@@ -208,5 +209,24 @@ func TestArgumentsAfterDashesAreNoFlags(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join("-f", "easyops", "v1", "options.proto")); err != nil {
 		t.Error(err)
+	}
+}
+
+// What commands do stands in one column, however long their names.
+func TestHelpColumn(t *testing.T) {
+	_, list, _ := strings.Cut(mustCall(t, "help"), "Commands:\n")
+	if !regexp.MustCompile(`\n  help \[COMMAND\] +Explain a command\.\n`).MatchString(list) {
+		t.Error(list)
+	}
+	list, _, _ = strings.Cut(list, "\n\n")
+	column := 0
+	for line := range strings.Lines(list) {
+		at := strings.LastIndex(strings.TrimSpace(line), "  ") + 4
+		if column == 0 {
+			column = at
+		}
+		if at != column || column > 40 {
+			t.Errorf("column %d, not %d: %s", at, column, line)
+		}
 	}
 }

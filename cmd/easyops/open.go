@@ -33,8 +33,9 @@ func openCommand() *cobra.Command {
 		Long: `
 Serves the status pages of one instance to a browser on this machine, with who you
 are to that instance: a browser needs neither your token nor your certificate. It
-goes on until Ctrl-C, or until nobody has asked for a page for 8 hours. Of several
-instances of a service it asks which one; where nobody answers it is the first.
+goes on until Ctrl-C, or until nobody has asked for a page for 8 hours; that one
+refreshes itself is no asking. Of several instances of a service it asks which one;
+where nobody answers it is the first.
 
 It prints a URL for one browser: it is good once. From then on that browser has a
 cookie, without which nothing is answered. On Linux other users of this machine
@@ -76,13 +77,15 @@ func (r *openRequest) run(c *cobra.Command, all []*server) error {
 		return fmt.Errorf("--port: %w", err)
 	}
 	door := newDoor(l.Addr().(*net.TCPAddr).Port, r.byAddress)
+	browses := !r.noBrowser && interactive(c.OutOrStdout())
+	door.leads = browses && kernelTells
 	if _, err := fmt.Fprintf(c.OutOrStdout(), "The pages of %s, for one browser, until Ctrl-C:\n\n  %s\n\n", printable(s.name()), door.url()); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	if !r.noBrowser && interactive(c.OutOrStdout()) {
-		defer browse(door.url(), c.ErrOrStderr())()
+	if browses {
+		defer browse(door, c.ErrOrStderr())()
 	}
-	return serveUntil(ctx, l, door.guard(relay(to)), idleTime)
+	return serveUntil(ctx, l, door.guard, relay(to), idleTime)
 }
 
 // choose returns the one that is meant of several.
@@ -108,18 +111,22 @@ func (r *openRequest) choose(c *cobra.Command, all []*server) (*server, error) {
 	return all[n-1], nil
 }
 
-// serveUntil serves until the context ends, or nobody has asked for something for
-// as long as idle. What is under way then is cut off: profiles take long.
-func serveUntil(ctx context.Context, l net.Listener, h http.Handler, idle time.Duration) error {
+// serveUntil serves what a guard lets through until the context ends, or somebody
+// has asked for nothing for as long as idle. What is under way then is cut off:
+// profiles take long. What the guard refuses does not count, nor does what a page
+// does by itself.
+func serveUntil(ctx context.Context, l net.Listener, guard func(http.Handler) http.Handler, pages http.Handler, idle time.Duration) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	watch := time.AfterFunc(idle, cancel)
 	defer watch.Stop()
 	server := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			watch.Reset(idle)
-			h.ServeHTTP(w, r)
-		}),
+		Handler: guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if bySomebody(r) {
+				watch.Reset(idle)
+			}
+			pages.ServeHTTP(w, r)
+		})),
 		ReadHeaderTimeout: 5 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    32 << 10,
@@ -133,6 +140,14 @@ func serveUntil(ctx context.Context, l net.Listener, h http.Handler, idle time.D
 		return err
 	}
 	return nil
+}
+
+// bySomebody tells whether a person has caused a request: pages that are open
+// somewhere refresh themselves, and fetch what belongs to them. Browsers that do
+// not say so count as persons.
+func bySomebody(r *http.Request) bool {
+	mode := r.Header.Get("Sec-Fetch-Mode")
+	return r.Method == http.MethodPost || mode == "" || mode == "navigate"
 }
 
 // explainTo answers with a sentence and nothing else.

@@ -316,7 +316,7 @@ func TestOpenOfSeveral(t *testing.T) {
 	for answer, want := range map[string]int{"1\n": 0, "\n": 0, "2\n": 1, "": 0, "3\n": -1, "x\n": -1} {
 		c := rootCommand(&typed{strings.NewReader(answer)}, io.Discard, io.Discard)
 		r := &openRequest{}
-		s, err := r.choose(c, serversOf(all))
+		s, err := r.choose(c, r.serversOf(all))
 		if want < 0 && err == nil || want >= 0 && (err != nil || s.id != all[want].ID) {
 			t.Errorf("%q: %+v, %v", answer, s, err)
 		}
@@ -327,26 +327,47 @@ func TestOpenOfSeveral(t *testing.T) {
 	}
 }
 
+// What is refused, and what pages ask by themselves, does not keep the program.
 func TestServeUntilIdle(t *testing.T) {
-	l := listen(t, "127.0.0.1:0")
-	synctest.Test(t, func(t *testing.T) {
-		begun := time.Now()
-		pages := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-		ours := &pipes{conns: make(chan net.Conn), Listener: l}
-		go func() {
-			time.Sleep(7 * time.Hour)
-			here, there := net.Pipe()
-			ours.conns <- there
-			fmt.Fprint(here, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-			_, _ = io.Copy(io.Discard, here)
-		}()
-		if err := serveUntil(t.Context(), ours, pages, idleTime); err != nil {
-			t.Error(err)
-		}
-		if d := time.Since(begun); d != 15*time.Hour {
-			t.Errorf("it ended after %v", d)
-		}
-	})
+	for _, test := range []struct {
+		request string
+		ends    time.Duration
+	}{
+		{"GET / HTTP/1.1", 15 * time.Hour},
+		{"GET / HTTP/1.1\r\nSec-Fetch-Mode: navigate", 15 * time.Hour},
+		{"POST / HTTP/1.1\r\nContent-Length: 0\r\nSec-Fetch-Mode: cors", 15 * time.Hour},
+		{"GET / HTTP/1.1\r\nSec-Fetch-Mode: cors", 8 * time.Hour},
+		{"GET /refused HTTP/1.1", 8 * time.Hour},
+	} {
+		l := listen(t, "127.0.0.1:0")
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			pages := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+			guard := func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/" {
+						h.ServeHTTP(w, r)
+					}
+				})
+			}
+			ours := &pipes{conns: make(chan net.Conn), Listener: l}
+			go func() {
+				time.Sleep(7 * time.Hour)
+				here, there := net.Pipe()
+				ours.conns <- there
+				fmt.Fprintf(here, "%s\r\nHost: x\r\nConnection: close\r\n\r\n", test.request)
+				if answer, _ := io.ReadAll(here); !strings.HasPrefix(string(answer), "HTTP/1.1 200 ") {
+					t.Errorf("%s: %s", test.request, answer)
+				}
+			}()
+			if err := serveUntil(t.Context(), ours, guard, pages, idleTime); err != nil {
+				t.Error(err)
+			}
+			if d := time.Since(begun); d != test.ends {
+				t.Errorf("%s: it ended after %v", test.request, d)
+			}
+		})
+	}
 }
 
 // pipes is a listener in a bubble.

@@ -32,6 +32,7 @@ type door struct {
 	cookie string
 	opened atomic.Bool
 	owner  status.Authorizer
+	leads  bool // also from a URL without a secret
 }
 
 func newDoor(port int, byAddress bool) *door {
@@ -49,6 +50,15 @@ func (d *door) origin() string { return "http://" + d.host }
 // url is what the browser must be given.
 func (d *door) url() string { return d.origin() + "/?token=" + d.token }
 
+// leadPath is that of a URL without a secret, which is by address.
+const leadPath = "/lead"
+
+func (d *door) leadHost() string { return "127.0.0.1" + d.host[strings.LastIndex(d.host, ":"):] }
+
+// leading is a URL that may stand in a command line. It leads a browser of the
+// same user to the other one, where it is no page that asks for it.
+func (d *door) leading() string { return "http://" + d.leadHost() + leadPath }
+
 // refusal is why a request is not answered.
 type refusal struct {
 	code int
@@ -58,7 +68,16 @@ type refusal struct {
 // guard lets through to h what comes from the browser that was let in.
 func (d *door) guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if no := d.known(r); no != nil {
+		if no := whole(r); no != nil {
+			w.Header().Set("Connection", "close")
+			explainTo(w, no.code, no.text)
+			return
+		}
+		if d.leads && r.Host == d.leadHost() && r.URL.Path == leadPath {
+			d.lead(w, r)
+			return
+		}
+		if no := d.known(r, d.host); no != nil {
 			explainTo(w, no.code, no.text)
 			return
 		}
@@ -76,16 +95,45 @@ func (d *door) guard(h http.Handler) http.Handler {
 	})
 }
 
-// known refuses what is not for this name, not of this user, or no plain request.
-func (d *door) known(r *http.Request) *refusal {
+// whole refuses requests of whose end two programs may have two opinions, so that
+// what one takes for their rest is the next request of another (RFC 9112, 6.1).
+// No browser sends them. The connection must end behind them.
+func whole(r *http.Request) *refusal {
+	if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+		return &refusal{http.StatusLengthRequired, "this is for HTTP/1.1, without Transfer-Encoding"}
+	}
+	return nil
+}
+
+// lead sends a browser to the URL with the secrets. It does so only where the
+// browser says that its user, or another program of his, wants it: pages of other
+// sites cannot have that said. The browser does not tell them where it got to.
+func (d *door) lead(w http.ResponseWriter, r *http.Request) {
+	no := d.known(r, d.leadHost())
+	switch h := r.Header; {
+	case no != nil:
+	case r.Method != http.MethodGet, h.Get("Sec-Fetch-Site") != "none", h.Get("Sec-Fetch-Mode") != "navigate", h.Get("Sec-Fetch-Dest") != "document":
+		no = &refusal{http.StatusForbidden, "open the URL that easyops open printed"}
+	case d.opened.Load():
+		no = &refusal{http.StatusForbidden, "a browser was let in already: run easyops open again"}
+	default:
+		careful(w.Header())
+		http.Redirect(w, r, d.url(), http.StatusSeeOther)
+		return
+	}
+	explainTo(w, no.code, no.text)
+}
+
+// known refuses what is not for a name, not of this user, or no plain request.
+func (d *door) known(r *http.Request, host string) *refusal {
 	if r.URL.IsAbs() || r.URL.Host != "" || !strings.HasPrefix(r.RequestURI, "/") {
 		return &refusal{http.StatusBadRequest, "this is no proxy: ask for a path"}
 	}
-	if r.Host != d.host {
+	if r.Host != host {
 		return &refusal{http.StatusForbidden, "this is not the name in the URL that easyops open printed"}
 	}
 	local := r.Clone(r.Context())
-	local.Host = "localhost" // which d.host is
+	local.Host = "localhost" // which both are
 	if err := status.FromThisMachine(local); err != nil {
 		return &refusal{http.StatusForbidden, err.Error()}
 	}
@@ -101,6 +149,10 @@ func (d *door) known(r *http.Request) *refusal {
 func (d *door) enter(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
 		explainTo(w, http.StatusMethodNotAllowed, "the URL that easyops open printed is for a browser, by GET")
+		return
+	}
+	if byPage(r) {
+		explainTo(w, http.StatusForbidden, foreign) // and the token stays good
 		return
 	}
 	switch given := r.URL.Query().Get("token"); {
@@ -145,18 +197,31 @@ func (d *door) inside(r *http.Request) *refusal {
 	return &refusal{http.StatusForbidden, "this browser was not let in: open the URL that easyops open printed"}
 }
 
+// foreign is what another web page that has caused a request is told.
+const foreign = "a web page of another site sent this request"
+
+// byPage tells whether a page of another site asks behind its user's back, and
+// not by leading him somewhere, as a terminal in a browser does.
+func byPage(r *http.Request) bool {
+	h := r.Header
+	switch h.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+		return false
+	}
+	return h.Get("Sec-Fetch-Mode") != "navigate" || h.Get("Sec-Fetch-Dest") != "document"
+}
+
 // sameOrigin refuses what other web pages have caused.
 func (d *door) sameOrigin(r *http.Request) *refusal {
-	foreign := &refusal{http.StatusForbidden, "a web page of another site sent this request"}
 	for _, site := range r.Header.Values("Sec-Fetch-Site") {
 		if site != "same-origin" && site != "none" {
-			return foreign
+			return &refusal{http.StatusForbidden, foreign}
 		}
 	}
 	origins := r.Header.Values("Origin")
 	for _, origin := range origins {
 		if origin != d.origin() {
-			return foreign
+			return &refusal{http.StatusForbidden, foreign}
 		}
 	}
 	if r.Method == http.MethodPost && len(origins) == 0 { // all browsers send it

@@ -18,6 +18,7 @@ type server struct {
 	addr     string // of the status API; "" where it has none
 	host     string // that its certificate must be for, of one named by its address; "" of others
 	services []string
+	shared   bool                // the address is from a registry that others write to
 	entry    registry.Instance   // one of those that the registry has, the zero value for none
 	claims   []registry.Instance // the entries of a server's address, where that names it
 }
@@ -48,7 +49,7 @@ func (l *lookup) find(ctx context.Context, arg string) ([]*server, error) {
 		return nil, err
 	}
 	if len(list) > 0 {
-		return serversOf(list), nil
+		return l.serversOf(list), nil
 	}
 	if s, err := l.byID(ctx, arg); s != nil || err != nil {
 		return asList(s, err)
@@ -81,9 +82,11 @@ func (l *lookup) one(ctx context.Context, arg string) (*server, error) {
 	return nil, fmt.Errorf("no instance %s is listed in the %s: easyops ls lists those there are; name one that is not listed by its address, host:port", arg, l.reg)
 }
 
-func serversOf(list []registry.Instance) (all []*server) {
+func (l *lookup) serversOf(list []registry.Instance) (all []*server) {
 	for _, i := range list {
-		all = append(all, serverOf(i))
+		s := serverOf(i)
+		s.shared = l.shared()
+		all = append(all, s)
 	}
 	return all
 }
@@ -110,7 +113,11 @@ func (l *lookup) byID(ctx context.Context, prefix string) (*server, error) {
 	if ids := idsOf(list); len(ids) > 1 {
 		return nil, usagef("%d instances begin with %s: %s", len(ids), prefix, someOf(ids))
 	}
-	return merge(list)
+	s, err := merge(list)
+	if s != nil {
+		s.shared = l.shared()
+	}
+	return s, err
 }
 
 // listing is what the registry has of a server that says its ID, or does not say
@@ -176,6 +183,9 @@ func (l *lookup) byAddr(ctx context.Context, addr string) (*server, error) {
 	}
 	host, _, _ := net.SplitHostPort(addr)
 	s := &server{addr: addr, host: host}
+	if l.isNone() {
+		return s, nil
+	}
 	list, err := l.all(ctx)
 	if err != nil {
 		return s, err

@@ -92,7 +92,7 @@ func (m *several) findAll(ctx context.Context, warn io.Writer, targets []string)
 		if err == nil && len(list) == 0 {
 			err = m.noInstance(ctx, m.service)
 		}
-		return serversOf(list), err
+		return m.serversOf(list), err
 	}
 	for _, target := range targets {
 		found, err := m.find(ctx, target)

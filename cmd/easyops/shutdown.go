@@ -55,7 +55,12 @@ does, and the registry no longer lists it. For one alone that is waited for with
 			if r.atOnce && r.replaced {
 				return usagef("%s: --at-once waits for no replacement: leave out one of --at-once and --replaced", words(c))
 			}
-			return r.with(c, args, func(all []*server) error { return r.run(c, all) })
+			return r.with(c, args, func(all []*server) error {
+				if r.replaced && r.isNone() {
+					return usagef("%s: --replaced needs a registry to see replacements: name one by --registry", words(c))
+				}
+				return r.run(c, all)
+			})
 		},
 	}
 	r.several.flags(c)

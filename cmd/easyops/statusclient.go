@@ -58,7 +58,8 @@ With any of the three the connection is TLS, and the server's certificate must
 name each service that the registry lists it for (or --service), as clients of
 the service demand it; a server that is named by its address must have a
 certificate for its host. Without TLS only servers on this machine are asked,
-unless --insecure-plaintext, and no token goes further than that.`
+unless --insecure-plaintext, and no token goes further than that. There it goes
+to whoever has the port: where etcd lists the address, only with the same flag.`
 
 func (s *statusClient) flags(c *cobra.Command) {
 	f := c.Flags()
@@ -67,7 +68,7 @@ func (s *statusClient) flags(c *cobra.Command) {
 	f.StringVar(&s.key, "key", "", "`file` of its private key")
 	f.StringVar(&s.ca, "ca", "", "`file` of the authorities that verify servers, or system")
 	f.StringVar(&s.service, "service", "", "`name` of the service that the certificate must name, in place of what the registry says")
-	f.BoolVar(&s.plaintext, "insecure-plaintext", false, "ask servers on other machines without TLS, and without a token")
+	f.BoolVar(&s.plaintext, "insecure-plaintext", false, "ask servers on other machines without TLS, and without a token; on this one with the token, also where others list them")
 	for _, name := range []string{"token-file", "cert", "key", "ca"} {
 		_ = c.MarkFlagFilename(name)
 	}
@@ -148,7 +149,9 @@ type conn struct {
 func (s *statusClient) connect(to *server) *conn {
 	transport := &http.Transport{
 		// Neither a proxy, which would be told who asks, nor HTTP/2.
-		DialContext:            (&net.Dialer{ControlContext: s.checkWay}).DialContext,
+		DialContext: (&net.Dialer{ControlContext: func(_ context.Context, _, addr string, _ syscall.RawConn) error {
+			return s.checkWay(to, addr)
+		}}).DialContext,
 		MaxResponseHeaderBytes: 64 << 10,
 	}
 	if s.certs != nil {
@@ -186,9 +189,17 @@ func (s *statusClient) tlsConfig(to *server) *tls.Config {
 
 // checkWay runs before a connection is made, with the address that a name stands
 // for: without TLS nothing is sent to other machines unasked, and no token at all.
-func (s *statusClient) checkWay(_ context.Context, _, addr string, _ syscall.RawConn) error {
+// On this machine whoever has the port gets the token: it is not sent unasked
+// where others have said which port that is.
+func (s *statusClient) checkWay(to *server, addr string) error {
 	host, _, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); s.certs != nil || err == nil && ip != nil && ip.IsLoopback() {
+	ip := net.ParseIP(host)
+	switch here := err == nil && ip != nil && ip.IsLoopback(); {
+	case s.certs != nil:
+		return nil
+	case here && s.tokens != nil && to.shared && !s.plaintext:
+		return plaintextError("the token would go unencrypted to whoever has that port of this machine, and others write to the registry that says so: --ca names the authorities that verify the server by TLS, --insecure-plaintext does without; or name the server by its address")
+	case here:
 		return nil
 	}
 	if s.tokens != nil {

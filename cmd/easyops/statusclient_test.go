@@ -51,7 +51,7 @@ func TestStatusByTLS(t *testing.T) {
 	}
 	ok := func(args []string) {
 		t.Helper()
-		if text := mustCall(t, args...); !strings.Contains(plain(text), a.ID+" "+a.Addr+" READY READY - AGE ") {
+		if text := mustCall(t, args...); !strings.Contains(plain(text), a.ID+" "+a.Addr+" READY READY none - AGE ") {
 			t.Error(text)
 		}
 	}
@@ -168,6 +168,44 @@ func TestPlaintextStaysHere(t *testing.T) {
 	}
 	if p.token.Load() != 0 {
 		t.Error("a token went out")
+	}
+}
+
+// The token goes to a port of this machine without TLS where its user has named it,
+// or what he runs has listed it, and not unasked where others may have.
+func TestTokenInPlaintextHere(t *testing.T) {
+	f := newFleet(t)
+	alice := tempFile(t, easyopstest.UserToken("alice"))
+	p := plant(t, listen(t, "127.0.0.1:0"))
+	i := entry("planted", echoService)
+	i.Addr = p.addr
+	f.list(i)
+	others := given{i}.open()
+	for _, test := range []struct {
+		args, says string
+		sent       bool
+	}{
+		{"--registry " + others + " " + echoService, "others write to the registry", false},
+		{"--registry " + others + " planted", "others write to the registry", false},
+		{"--registry " + others + " --insecure-plaintext " + echoService, "", true},
+		{"--registry " + others + " " + p.addr, "", true},
+		{"--registry " + f.url + " " + echoService, "", true},
+		{"--registry " + f.url + " planted", "", true},
+	} {
+		for _, command := range []string{"status", "flags"} {
+			before := p.token.Load()
+			code, _, stderr := call(append([]string{command, "--token-file", alice}, strings.Fields(test.args)...)...)
+			if sent := p.token.Load() > before; code != 1 || sent != test.sent || !strings.Contains(stderr, test.says) {
+				t.Errorf("%s %s: code %d, sent %v: %s", command, test.args, code, sent, stderr)
+			}
+		}
+	}
+	if p.token.Load() != p.heard.Load() {
+		t.Errorf("%d requests, %d tokens", p.heard.Load(), p.token.Load())
+	}
+	code, _, stderr := call("status", "--registry", others, echoService) // without a token nothing is lost
+	if code != 1 || p.token.Load() == p.heard.Load() {
+		t.Errorf("code %d: %s", code, stderr)
 	}
 }
 
