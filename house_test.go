@@ -20,7 +20,10 @@ import (
 	"testing"
 )
 
-const module = "github.com/go-easyops/easyops"
+const (
+	module = "github.com/go-easyops/easyops"
+	otter  = "github.com/maypok86/otter"
+)
 
 // forbidden says why a package must not import another, or nothing where it
 // may: the arrows of ARCHITECTURE.md. from is a directory of this repository,
@@ -28,6 +31,9 @@ const module = "github.com/go-easyops/easyops"
 func forbidden(from, imported string) (why string) {
 	if under(imported, "go.etcd.io") && !under(from, "runtime/registry/etcd") {
 		return "only runtime/registry/etcd imports etcd's client"
+	}
+	if under(imported, otter) && from != "runtime/cache" {
+		return "only runtime/cache imports otter: who lists caches imports runtime/cache/caches"
 	}
 	to, ours := strings.CutPrefix(imported, module+"/")
 	if !ours {
@@ -59,11 +65,11 @@ func forbiddenInRuntime(from, to string) string {
 	case "runtime/easyopstest":
 		return unless(to, "the test server imports the runtime", "runtime")
 	case "runtime/auth":
-		return unless(to, "auth imports the options and what all may", "runtime/auth", "proto", "runtime/flags", "runtime/cache", "runtime/metrics")
+		return unless(to, "auth imports the options and what all may", "runtime/auth", "proto", "runtime/flags", "runtime/cache/caches", "runtime/metrics")
 	case "runtime/routing", "runtime/status":
-		return unless(to, "it imports registry and what all may", row, "runtime/registry", "runtime/flags", "runtime/cache", "runtime/metrics")
+		return unless(to, "it imports registry and what all may", row, "runtime/registry", "runtime/flags", "runtime/cache/caches", "runtime/metrics")
 	}
-	return unless(to, "packages of the row do not import each other", row, "runtime/flags", "runtime/cache", "runtime/metrics")
+	return unless(to, "packages of the row do not import each other", row, "runtime/flags", "runtime/cache/caches", "runtime/metrics")
 }
 
 // unless returns why if to lies under none of the allowed directories.
@@ -104,6 +110,12 @@ func TestForbidden(t *testing.T) {
 		{"runtime/registry", "go.etcd.io/etcd/client/v3", true},
 		{"runtime/registry/etcd", "go.etcd.io/etcd/client/v3", false},
 		{"runtime/status", "./example/echo", true},
+		{"runtime/status", "./runtime/cache", true},
+		{"runtime/status", "./runtime/cache/caches", false},
+		{"runtime/cache", "./runtime/cache/caches", false},
+		{"runtime/cache", otter + "/v2", false},
+		{"runtime/cache/caches", otter + "/v2/stats", true},
+		{"runtime/easyops", otter + "/v2", true},
 		{"runtime/status", "runtime/debug", false},
 		{"templates", "runtime", false},
 	} {
@@ -148,19 +160,33 @@ func TestDependencies(t *testing.T) {
 		{"cmd/protoc-gen-easyops", []string{"google.golang.org/grpc", module + "/runtime"}, "the plugin needs neither gRPC nor the runtime"},
 		{"runtime/registry", []string{"google.golang.org/grpc"}, "the registry knows no gRPC"},
 		{"runtime/registry/local", []string{"google.golang.org/grpc"}, "the registry knows no gRPC"},
-		{"runtime/easyops", []string{"go.etcd.io", "testing"}, "every server would link it"},
+		{"runtime/easyops", []string{"go.etcd.io", "testing", otter}, "every server would link it"},
 	} {
-		out, err := exec.Command("go", "list", "-deps", "./"+c.dir).Output()
-		if err != nil {
-			t.Errorf("go list %s: %v: %s", c.dir, err, stderr(err))
-			continue
-		}
-		for _, dep := range strings.Fields(string(out)) {
-			if slices.ContainsFunc(c.not, func(not string) bool { return under(dep, not) }) {
-				t.Errorf("%s links %s, but %s", c.dir, dep, c.because)
-			}
+		for _, dep := range linked(t, c.dir, c.not...) {
+			t.Errorf("%s links %s, but %s", c.dir, dep, c.because)
 		}
 	}
+	for dir, of := range map[string]string{"runtime/registry/etcd": "go.etcd.io", "runtime/cache": otter} {
+		if linked(t, dir, of) == nil {
+			t.Errorf("%s does not link %s: the rules above look for what there is not", dir, of)
+		}
+	}
+}
+
+// linked returns what a program links that imports the package in dir, of what is
+// under the import paths.
+func linked(t *testing.T, dir string, of ...string) (found []string) {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-deps", "./"+dir).Output()
+	if err != nil {
+		t.Errorf("go list %s: %v: %s", dir, err, stderr(err))
+	}
+	for _, dep := range strings.Fields(string(out)) {
+		if slices.ContainsFunc(of, func(path string) bool { return under(dep, path) }) {
+			found = append(found, dep)
+		}
+	}
+	return found
 }
 
 // TestPackageDocs wants one doc comment for each package, in one file.

@@ -52,10 +52,8 @@ type flight struct {
 
 func newOIDC(issuer string, transport http.RoundTripper, log *slog.Logger) (*provider, error) {
 	u, err := url.Parse(issuer)
-	if err != nil {
-		return nil, fmt.Errorf("the issuer is no URL: %w", err)
-	}
-	if u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		// What is wrong with it may be in its password, and is not quoted.
 		return nil, errors.New("the issuer is no URL with a host and at most a path")
 	}
 	if transport == nil {
@@ -199,7 +197,7 @@ func (p *provider) get(ctx context.Context) (time.Duration, error) {
 func (p *provider) getURL(ctx context.Context, address string) ([]byte, http.Header, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.New("the address is no URL")
 	}
 	if err := p.checkURL(r.URL); err != nil {
 		return nil, nil, err

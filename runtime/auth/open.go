@@ -67,7 +67,7 @@ func OpenAll(specs []string, c Config) ([]Authenticator, error) {
 	for i, text := range specs {
 		s, err := parseSpec(text)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%q: %w", text, err))
+			errs = append(errs, fmt.Errorf("%q: %w", shown(text), err))
 		}
 		parsed[i] = s
 	}
@@ -97,7 +97,7 @@ func openAll(specs []spec, c Config) ([]Authenticator, error) {
 		if keys[from] == nil {
 			source, err := openKeys(s, c)
 			if err != nil {
-				errs = append(errs, fmt.Errorf("%q: %w", s.text, err))
+				errs = append(errs, fmt.Errorf("%q: %w", shown(s.text), err))
 				continue
 			}
 			keys[from] = source
@@ -139,7 +139,7 @@ func conflicts(specs []spec) (errs []error) {
 			}
 			if aud := firstCommon(a.audiences, b.audiences); aud != "" {
 				errs = append(errs, fmt.Errorf("%q and %q: both take tokens of issuer %q for audience %q: one token would prove two things",
-					b.text, a.text, a.issuer, aud))
+					shown(b.text), shown(a.text), shown(a.issuer), aud))
 			}
 		}
 	}

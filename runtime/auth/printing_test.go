@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 )
@@ -47,5 +48,36 @@ func TestCallersPrintTheirOwn(t *testing.T) {
 			t.Errorf("got %s, want %s, once", got, want)
 		}
 		seen[want] = true
+	}
+}
+
+// A password that somebody writes into an address is in no error.
+func TestErrorsQuoteNoPassword(t *testing.T) {
+	const ending = "?issuer=https://u:hunter2@id.example&audience=a"
+	for _, spec := range []string{
+		"oidc:https://u:hunter2@id.example", "oidc:https://u:hunter2@id.example?audience=a",
+		"oidc:https://u:hun/ter2@id.example?audience=a", "oidc:https://u:hunter2%zz@id.example?audience=a",
+		"oidc:https://hunter2 x@id.example?audience=a", "oidc:https://u:hunter2", "oidc:https://u:hunter2?audience=a",
+		"oidc:u:hunter2@id.example?audience=a", "oidc://u:hunter2@id.example?audience=a", "oidc:ftp://u:hunter2@id.example?audience=a",
+		"https://u:hunter2@id.example", "u:hunter2@id.example", "hunter2@id.example",
+		"jwks:https://u:hunter2@id.example/k" + ending, "jwks://u:hunter2@id.example/k" + ending, "jwks:https://u:hunter2" + ending,
+		"jwks:" + t.TempDir() + "/missing" + ending,
+		"mtls,jwks:k" + ending + ",jwks:k" + ending,
+	} {
+		_, err := OpenAll(strings.Split(spec, ","), Config{Logger: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			t.Errorf("%s is taken", spec)
+		} else if s := err.Error(); strings.Contains(s, "hunter2") || strings.Contains(s, "ter2") {
+			t.Errorf("%s: %s", spec, s)
+		}
+	}
+	for text, want := range map[string]string{ // and what is none is left
+		"oidc:https://id.example:8443/a?audience=b":           "oidc:https://id.example:8443/a?audience=b",
+		"jwks:/etc/me@example.org/k.json?issuer=i&audience=a": "jwks:/etc/me@example.org/k.json?issuer=i&audience=a",
+		"oidc:https://u:hunter2@id.example?audience=b":        "oidc:https://REDACTED@id.example?audience=b",
+	} {
+		if got := shown(text); got != want {
+			t.Errorf("%s is shown as %s", text, got)
+		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-easyops/easyops/runtime/flags"
 )
 
 // spec is what an authenticator is opened from, in words.
@@ -25,6 +27,21 @@ type spec struct {
 type claimNames struct{ id, name, email, groups string }
 
 const specForms = "mtls, jwks:PATH?issuer=..&audience=.. and oidc:ISSUER?audience=.. are known"
+
+// shown is a spec, or an issuer, as errors quote it: without the password that
+// may be in it by mistake.
+func shown(text string) string {
+	kind, rest, _ := strings.Cut(text, ":")
+	where, _, _ := strings.Cut(rest, "?")
+	if !strings.Contains(text, "://") {
+		if at := strings.LastIndexByte(text, '@'); at >= 0 && kind != "jwks" {
+			return flags.Redacted + text[at:]
+		}
+	} else if _, err := url.Parse(where); err != nil { // a piece of a password may be where the port is
+		return kind + ":" + flags.Redacted
+	}
+	return flags.Redact(text)
+}
 
 // parseSpec reads a spec; an error holds all that is wrong with it, each with
 // the name of the parameter.
@@ -108,6 +125,9 @@ func (s *spec) complete() error {
 	var errs []error
 	if s.where == "" {
 		errs = append(errs, fmt.Errorf("nothing follows %s: where %s", s.kind, specForms))
+	}
+	if s.kind == "jwks" && strings.Contains(":"+s.where, "://") {
+		errs = append(errs, errors.New("what follows jwks: is the path of a file and no URL: keys at an address are those of an OpenID provider, oidc:ISSUER"))
 	}
 	if s.issuer == "" && s.kind == "jwks" {
 		errs = append(errs, errors.New("parameter issuer is missing: tokens must be of one issuer"))

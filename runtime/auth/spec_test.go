@@ -45,6 +45,7 @@ func TestParseSpec(t *testing.T) {
 		"oidc:https://id.example":                         "audience is missing",
 		"oidc:https://id.example?audience=a&issuer=b":     "parameter issuer: the issuer is what follows oidc:",
 		"oidc:?audience=a":                                "nothing follows oidc",
+		"jwks:https://id.example/k?issuer=i&audience=a":   "is the path of a file and no URL",
 	} {
 		_, err := parseSpec(text)
 		for _, word := range strings.Split(want, "|") {

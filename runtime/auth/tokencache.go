@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-easyops/easyops/runtime/cache"
+	"github.com/go-easyops/easyops/runtime/cache/caches"
 )
 
 // maxTokens is how many verified tokens are remembered.
@@ -15,7 +15,7 @@ const maxTokens = 10_000
 // call with one pays for its signature. Nothing that was not verified enters.
 type tokenCache struct {
 	max     int
-	counts  *cache.Counts // of tokens, however many authenticators look them up
+	counts  caches.Counts // of tokens, however many authenticators look them up
 	mu      sync.RWMutex
 	entries map[string]*verified
 	swept   time.Time
@@ -29,15 +29,15 @@ type verified struct {
 }
 
 func newTokenCache(size int) *tokenCache {
-	return &tokenCache{max: size, counts: cache.NewCounts(), entries: map[string]*verified{}}
+	return &tokenCache{max: size, entries: map[string]*verified{}}
 }
 
 // TokenCaches returns the caches of verified tokens that the authenticators
 // have, in their order. Those that were opened together share one.
-func TokenCaches(authenticators []Authenticator) []cache.Source {
-	var all []cache.Source
+func TokenCaches(authenticators []Authenticator) []caches.Source {
+	var all []caches.Source
 	for _, a := range authenticators {
-		if t, ok := a.(*tokens); ok && !slices.Contains(all, cache.Source(t.cache)) {
+		if t, ok := a.(*tokens); ok && !slices.Contains(all, caches.Source(t.cache)) {
 			all = append(all, t.cache)
 		}
 	}
@@ -97,8 +97,8 @@ func (c *tokenCache) drop(now time.Time) {
 	}
 }
 
-// Stats implements [cache.Source].
-func (c *tokenCache) Stats() cache.Stats {
+// Stats implements [caches.Source].
+func (c *tokenCache) Stats() caches.Stats {
 	s := c.counts.Stats()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -106,7 +106,7 @@ func (c *tokenCache) Stats() cache.Stats {
 	return s
 }
 
-// Clear implements [cache.Source].
+// Clear implements [caches.Source].
 func (c *tokenCache) Clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

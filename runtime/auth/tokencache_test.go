@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-easyops/easyops/runtime/cache"
+	"github.com/go-easyops/easyops/runtime/cache/caches"
 )
 
 func TestTokenCacheIsBounded(t *testing.T) {
@@ -114,9 +114,9 @@ func BenchmarkToken(b *testing.B) {
 func TestTokenCacheCounts(t *testing.T) {
 	k, other := newEdKey("k"), newEdKey("other")
 	a := open(t, "", k)
-	caches := TokenCaches([]Authenticator{a, MTLS(nil), a})
-	if len(caches) != 1 {
-		t.Fatalf("%d caches, want 1", len(caches))
+	found := TokenCaches([]Authenticator{a, MTLS(nil), a})
+	if len(found) != 1 {
+		t.Fatalf("%d caches, want 1", len(found))
 	}
 	a.cache.max = 3
 	good := k.token()
@@ -128,13 +128,13 @@ func TestTokenCacheCounts(t *testing.T) {
 	for n := range 3 {
 		accepted(a, k.token("sub", fmt.Sprint(n))) // three misses, one too many
 	}
-	want := cache.Stats{Entries: 3, Max: 3, Hits: 2, Misses: 5, Evictions: 1}
-	if s := caches[0].Stats(); s != want {
+	want := caches.Stats{Entries: 3, Max: 3, Hits: 2, Misses: 5, Evictions: 1}
+	if s := found[0].Stats(); s != want {
 		t.Errorf("%+v, want %+v", s, want)
 	}
-	caches[0].Clear()
+	found[0].Clear()
 	want.Entries = 0
-	if s := caches[0].Stats(); s != want {
+	if s := found[0].Stats(); s != want {
 		t.Errorf("after Clear: %+v, want %+v", s, want)
 	}
 }
@@ -156,7 +156,7 @@ func TestSharedTokenCacheCountsOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	want := cache.Stats{Entries: 1, Max: maxTokens, Hits: 2, Misses: 1}
+	want := caches.Stats{Entries: 1, Max: maxTokens, Hits: 2, Misses: 1}
 	if s := a.cache.Stats(); s != want {
 		t.Errorf("%+v, want %+v", s, want)
 	}

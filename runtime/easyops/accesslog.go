@@ -12,12 +12,14 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/flags"
 )
 
 const (
-	linesPerSecond = 50  // of the access log, for the server's own faults and for the rest each
-	panicsPerSec   = 10  // that are logged; all are counted
-	maxLogged      = 256 // characters of an error
+	linesPerSecond = 50      // of the access log, for the server's own faults and for the rest each
+	panicsPerSec   = 10      // that are logged; all are counted
+	maxLogged      = 256     // characters of an error
+	maxRedacted    = 8 << 10 // bytes of each end of an error that are searched for secrets
 )
 
 // budget bounds how many lines a second are written, so that a flood of calls
@@ -63,7 +65,7 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 	if err != nil {
 		level = levelOf(code)
 	}
-	if level == slog.LevelError {
+	if err != nil && isFault(code, c.isRegistered()) {
 		lines = &a.faults
 	}
 	if !a.log.Enabled(c, level) {
@@ -82,7 +84,7 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 		err = r.cause
 	}
 	if err != nil {
-		attrs = append(attrs, slog.String("err", clean(err.Error())))
+		attrs = append(attrs, slog.String("err", cleanError(err.Error())))
 	}
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Int64("suppressed", suppressed))
@@ -108,7 +110,7 @@ func (a *accessLog) refusedPage(r *http.Request, err error) {
 	if !ok {
 		return
 	}
-	attrs := []slog.Attr{slog.String("path", clean(r.URL.Path)), slog.String("peer", r.RemoteAddr), slog.String("err", clean(err.Error()))}
+	attrs := []slog.Attr{slog.String("path", clean(r.URL.Path)), slog.String("peer", r.RemoteAddr), slog.String("err", cleanError(err.Error()))}
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Int64("suppressed", suppressed))
 	}
@@ -126,6 +128,16 @@ func levelOf(code codes.Code) slog.Level {
 	default:
 		return slog.LevelInfo
 	}
+}
+
+// cleanError makes the text of an error fit for a log: errors of drivers like to
+// name the URL that they failed to reach, with the password in it. Of a very long
+// text the middle is left out first, which clean leaves out anyway.
+func cleanError(s string) string {
+	if len(s) > 2*maxRedacted {
+		s = s[:maxRedacted] + " " + s[len(s)-maxRedacted:]
+	}
+	return clean(flags.Redact(s))
 }
 
 // clean makes text that may come from a caller fit for a log: bounded, and

@@ -4,12 +4,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/go-easyops/easyops/runtime/auth"
-	"github.com/go-easyops/easyops/runtime/cache"
+	"github.com/go-easyops/easyops/runtime/cache/caches"
 )
 
 // newCaches lists the caches of the process and the server's own.
-func (s *Server) newCaches() *cache.Group {
-	group := cache.NewGroup(s.log)
+func (s *Server) newCaches() *caches.Group {
+	group := caches.NewGroup(s.log)
 	for _, c := range auth.TokenCaches(s.authenticators) {
 		group.Add("tokens", c)
 	}
@@ -18,7 +18,7 @@ func (s *Server) newCaches() *cache.Group {
 
 // cacheMetrics collects the figures of caches. Their names are few, as a
 // program has them and not its callers.
-type cacheMetrics struct{ group *cache.Group }
+type cacheMetrics struct{ group *caches.Group }
 
 var (
 	cacheEntries   = cacheDesc("easyops_cache_entries", "Entries in the cache.")

@@ -180,7 +180,7 @@ func (m *method) begin(c *call) error {
 	if err := m.server.admit(c); err != nil {
 		return m.server.refusal(err)
 	}
-	c.use.By(idsOf(c.caller.Identity))
+	c.use.By(idsIn(c.caller.Identity))
 	if m.stream {
 		c.endAt(c.caller.Expires())
 	}
@@ -246,13 +246,19 @@ func (c *call) end(err error, panicked any) error {
 var byHandler = status.New(codes.OK, "")
 
 // cancelled tells whether the client has cancelled the call. A client whose
-// deadline passes cancels too, and may be a little earlier than our own timer.
+// deadline passes cancels too, and may be a little earlier than our own timer: by
+// the way of the call to here, and by what it has waited before it began. The
+// latter is the more of the two where there are more calls than processors.
 func (c *call) cancelled() bool {
 	if !errors.Is(c.Err(), context.Canceled) {
 		return false
 	}
 	deadline, ok := c.Deadline()
-	return !ok || c.age() < 4*time.Until(deadline)
+	if !ok {
+		return true
+	}
+	left := time.Until(deadline)
+	return left >= hastyDeadline && c.age() < 4*left
 }
 
 // codeOf returns the code that grpc-go sends for a handler's error. An error

@@ -15,7 +15,7 @@ type callerCount struct {
 	last    atomic.Int64 // milliseconds from the start of the server to the end of the last call
 	latency metrics.Latency
 	failed  [codes.Unauthenticated + 1]atomic.Uint64 // by code
-	_       [24]byte                                 // to 256, so that no place is in a cache line of another
+	_       [8]byte                                  // to 256, so that no place is in a cache line of another
 }
 
 func (n *callerCount) add(code codes.Code, elapsed, at time.Duration) {

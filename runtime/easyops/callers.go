@@ -126,6 +126,7 @@ type callerRow struct {
 	sample atomic.Uint32                 // calls since the last sweep, one in busySample
 
 	busy bool          // guarded by callers.mu, as what follows
+	lost bool          // it was given away
 	gone *callerTotals // of rows that were given away; of kind byOthers only
 }
 
@@ -232,16 +233,29 @@ func sizeFor(rows int) int {
 }
 
 // each calls f for each row, in no order, with what it has counted. Calls of new
-// callers do not wait for f.
+// callers do not wait for f. The rows of the others come last: what is given away
+// meanwhile is in them, and only there unless it was shown just before.
 func (cs *callers) each(f func(*callerRow, *callerTotals)) {
-	cs.mu.Lock()
-	rows := slices.Concat(cs.rows, cs.rest)
-	cs.mu.Unlock()
-	for _, r := range rows {
-		var t callerTotals
+	for _, list := range []*[]*callerRow{&cs.rows, &cs.rest} {
 		cs.mu.Lock()
-		r.addTo(&t)
+		rows := slices.Clone(*list)
 		cs.mu.Unlock()
-		f(r, &t)
+		for _, r := range rows {
+			if t, ok := cs.totalsOf(r); ok {
+				f(r, t)
+			}
+		}
 	}
+}
+
+// totalsOf adds up what a row has counted, unless that went on in another.
+func (cs *callers) totalsOf(r *callerRow) (t *callerTotals, ok bool) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if r.lost {
+		return nil, false
+	}
+	t = &callerTotals{}
+	r.addTo(t)
+	return t, true
 }

@@ -78,6 +78,7 @@ func (cs *callers) drop(idle []*callerRow) {
 		}
 		for r := range gone {
 			r.addTo(others.gone)
+			r.lost = true
 			if r.busy {
 				cs.busy--
 			}

@@ -3,6 +3,7 @@ package easyops
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"strconv"
@@ -309,6 +310,63 @@ func TestBusyRowsSpread(t *testing.T) {
 	}
 	if got := cs.totals(); got["service busy"] != 1200 || got["service idle"] != 1200 {
 		t.Errorf("%v", got)
+	}
+}
+
+// Rows that were busy and are given away leave their places to others: 64 may be
+// busy at a time, however often.
+func TestBusyRowsGiveTheirPlaceBack(t *testing.T) {
+	const rounds = 3
+	cs, m := newCallers(2), &method{name: "a.B/C"}
+	for round := range time.Duration(rounds) {
+		now := round * 2 * callerIdle
+		for i := range maxBusy {
+			c := callBy(m, fmt.Sprint(round, i), 0)
+			c.begun = now
+			for range busyFrom {
+				c.dice = 0
+				cs.ended(c, codes.OK, 0)
+			}
+		}
+		cs.sweep(now)
+		busy := 0
+		for _, r := range cs.rows {
+			if r.busy {
+				busy++
+			}
+		}
+		if busy != maxBusy || cs.busy != maxBusy {
+			t.Errorf("round %d: %d rows are busy, and %d by the count", round, busy, cs.busy)
+		}
+		cs.short.Store(true)
+		cs.sweep(now + callerIdle)
+		if cs.busy != 0 || len(cs.rows) != 0 {
+			t.Errorf("round %d: %d rows are left, %d by the count are busy", round, len(cs.rows), cs.busy)
+		}
+	}
+	if got := cs.totals(); got["other"] != rounds*maxBusy*busyFrom {
+		t.Errorf("%v", got)
+	}
+}
+
+// A row that is given away while the page looks at the rows, before its turn, is
+// shown with the others alone.
+func TestRowsGoWhileThePageIsMade(t *testing.T) {
+	cs, m := newCallers(1), &method{name: "a.B/C"}
+	for i := range 10 {
+		cs.ended(callBy(m, strconv.Itoa(i), 0), codes.OK, 0)
+	}
+	seen, calls := 0, uint64(0)
+	cs.each(func(_ *callerRow, t *callerTotals) {
+		if seen++; seen == 4 {
+			cs.short.Store(true)
+			cs.sweep(callerIdle)
+		}
+		calls += t.latency.Count()
+	})
+	// The four that were shown are with the others too.
+	if seen != 5 || calls != 4+10 {
+		t.Errorf("%d rows with %d calls", seen, calls)
 	}
 }
 

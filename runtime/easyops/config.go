@@ -225,6 +225,32 @@ func (c *config) log() *slog.Logger {
 	return slog.New(leveled{c.handler(), c.level})
 }
 
+// withoutLevel returns the logger for what operators do, from one of log's: who may
+// turn the level up must not be able to do so, or anything else, unseen. Its lines go
+// to Handle even where the handler's Enabled refuses them, as those below the
+// handler's level do that a lower one of the server lets through: a handler that is
+// to leave them out must do so in Handle.
+func withoutLevel(log *slog.Logger) *slog.Logger {
+	h := log.Handler()
+	if l, ok := h.(leveled); ok {
+		h = l.Handler
+	}
+	return slog.New(unfiltered{h})
+}
+
+// unfiltered is a handler without a level.
+type unfiltered struct{ slog.Handler }
+
+func (unfiltered) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h unfiltered) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return unfiltered{h.Handler.WithAttrs(attrs)}
+}
+
+func (h unfiltered) WithGroup(name string) slog.Handler {
+	return unfiltered{h.Handler.WithGroup(name)}
+}
+
 // handler is the handler that the program's logger has.
 func (c *config) handler() slog.Handler {
 	if c.logger == nil {

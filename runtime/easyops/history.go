@@ -24,6 +24,7 @@ const (
 	methodKept  = 6 // from the latest to about 5 min before
 	methodSpan  = 5 * time.Minute
 	methodSlack = methodStep / 2
+	lastMinute  = time.Minute
 )
 
 // history is how a server has been of late, in memory that does not grow. Its
@@ -35,13 +36,14 @@ type history struct {
 	samples int
 	fine    []sample // of which the first is where the first point begins
 	coarse  []sample
-	methods map[*metrics.Method][]moment
+	methods map[*metrics.Method]*methodHistory
 }
 
 // sample is what has been counted at a time, and how things were then.
 type sample struct {
 	at         time.Time
 	counts     counts
+	judged     counts             // without the methods that every server has
 	latencies  *metrics.Latencies // shared while no call ends
 	inFlight   int64
 	goroutines int
@@ -53,12 +55,6 @@ type counts struct{ calls, errors, faults uint64 }
 
 func (c counts) sub(earlier counts) counts {
 	return counts{c.calls - earlier.calls, c.errors - earlier.errors, c.faults - earlier.faults}
-}
-
-// moment is what had been counted of a method at a time.
-type moment struct {
-	at     time.Time
-	totals *metrics.Totals // shared while no call ends
 }
 
 // sample is called each second, and takes a sample where it is time.
@@ -90,30 +86,6 @@ func keep[T any](list []T, one T, most int) []T {
 	return append(list, one)
 }
 
-// noteMethod returns what keeps the totals of a method once a minute; those
-// without calls have nothing to keep.
-func (h *history) noteMethod(now time.Time) func(*metrics.Method, *metrics.Totals) {
-	if h.methods == nil {
-		h.methods = map[*metrics.Method][]moment{}
-	}
-	return func(m *metrics.Method, t *metrics.Totals) {
-		kept := h.methods[m]
-		if t.Calls == 0 || len(kept) > 0 && now.Sub(kept[len(kept)-1].at) < methodStep-fineStep/2 {
-			return
-		}
-		if len(kept) == 0 { // it had no calls a step ago
-			kept = append(kept, moment{now.Add(-fineStep), &metrics.Totals{}})
-		}
-		if last := kept[len(kept)-1].totals; last.Calls == t.Calls {
-			t = last
-		} else {
-			own := *t
-			t = &own
-		}
-		h.methods[m] = keep(kept, moment{now, t}, methodKept)
-	}
-}
-
 // sampleNow takes a sample, and shows each method's totals, which hold for as long
 // as each runs.
 func (s *Server) sampleNow(now time.Time, before *metrics.Latencies, each func(*metrics.Method, *metrics.Totals)) sample {
@@ -122,7 +94,11 @@ func (s *Server) sampleNow(now time.Time, before *metrics.Latencies, each func(*
 	var t metrics.Totals
 	s.metrics.Each(func(m *metrics.Method) {
 		t = m.Totals()
-		one.counts.add(m, &t)
+		of := countsOf(m, &t)
+		one.counts.add(of)
+		if !brought(m.Name()) {
+			one.judged.add(of)
+		}
 		latencies.Add(&t.Latencies)
 		each(m, &t)
 	})
@@ -133,24 +109,33 @@ func (s *Server) sampleNow(now time.Time, before *metrics.Latencies, each func(*
 	return one
 }
 
-func (c *counts) add(m *metrics.Method, t *metrics.Totals) {
-	of := countsOf(m, t)
+func (c *counts) add(of counts) {
 	c.calls += of.calls
 	c.errors += of.errors
 	c.faults += of.faults
 }
 
-// countsOf tells the errors, and those that are the server's own. That somebody
-// calls what is not registered is not.
+// countsOf tells the errors, and those that are the server's own.
 func countsOf(m *metrics.Method, t *metrics.Totals) counts {
 	c := counts{calls: t.Calls, errors: t.Calls - t.ByCode[codes.OK]}
-	for _, code := range []codes.Code{codes.Unknown, codes.Internal, codes.DataLoss, codes.Unavailable, codes.DeadlineExceeded} {
-		c.faults += t.ByCode[code]
-	}
-	if m.Name() != "other" {
-		c.faults += t.ByCode[codes.Unimplemented]
+	for code, n := range t.ByCode {
+		if isFault(codes.Code(code), m.Name() != "other") {
+			c.faults += n
+		}
 	}
 	return c
+}
+
+// isFault tells the server's own faults from what clients bring about, such as
+// calls of a method that is not registered.
+func isFault(code codes.Code, registered bool) bool {
+	switch code {
+	case codes.Unknown, codes.Internal, codes.DataLoss, codes.Unavailable, codes.DeadlineExceeded:
+		return true
+	case codes.Unimplemented:
+		return registered
+	}
+	return false
 }
 
 // heapBytes is what is on the heap, collected or not.
@@ -202,16 +187,34 @@ func (h *history) windows(now sample, spans ...time.Duration) []status.TrafficDa
 	return all
 }
 
-// ago is the sample that is nearest to a time before, or the start.
+// ago is the sample that is nearest to a time before, or the start. Samples that
+// were taken since do not count.
 func (h *history) ago(now time.Time, span time.Duration) sample {
 	nearest := sample{at: h.server.started, latencies: &metrics.Latencies{}}
 	off := func(s sample) time.Duration { return (now.Sub(s.at) - span).Abs() }
 	for _, s := range slices.Concat(h.coarse, h.fine) {
-		if off(s) < off(nearest) {
+		if !s.at.After(now) && off(s) < off(nearest) {
 			nearest = s
 		}
 	}
 	return nearest
+}
+
+// judged are the calls of the same stretches of time that are looked at for
+// problems.
+func (h *history) judged(now sample, spans ...time.Duration) []status.CallCounts {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []status.CallCounts
+	for _, span := range spans {
+		from := h.ago(now.at, span)
+		all = append(all, callCounts(now.at.Sub(from.at), now.judged.sub(from.judged)))
+	}
+	return all
+}
+
+func callCounts(window time.Duration, c counts) status.CallCounts {
+	return status.CallCounts{Window: status.Seconds(window.Round(time.Millisecond)), Calls: c.calls, Errors: c.errors, Faults: c.faults}
 }
 
 func traffic(window time.Duration, c counts, l *metrics.Latencies) status.TrafficData {
@@ -223,32 +226,4 @@ func traffic(window time.Duration, c counts, l *metrics.Latencies) status.Traffi
 		t.Rate = float64(c.calls) / window.Seconds()
 	}
 	return t
-}
-
-// method is what calls of a method were like in the last five minutes.
-func (h *history) method(now time.Time, m *metrics.Method, t *metrics.Totals) status.MethodTraffic {
-	from := h.methodAgo(now, m)
-	l := t.Latencies
-	l.Sub(&from.totals.Latencies)
-	return status.MethodTraffic{
-		Method:      m.Name(),
-		TrafficData: traffic(now.Sub(from.at), countsOf(m, t).sub(countsOf(m, from.totals)), &l),
-	}
-}
-
-// methodAgo is what had been counted of a method five minutes ago.
-func (h *history) methodAgo(now time.Time, m *metrics.Method) moment {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	nothing := moment{now.Add(-min(methodSpan, now.Sub(h.server.started))), &metrics.Totals{}}
-	kept := h.methods[m]
-	if len(kept) == 0 || kept[0].totals.Calls == 0 && now.Sub(kept[0].at) < methodSpan {
-		return nothing // all its calls are of the last minutes
-	}
-	for _, k := range kept {
-		if now.Sub(k.at) < methodSpan+methodSlack {
-			return k
-		}
-	}
-	return kept[len(kept)-1]
 }

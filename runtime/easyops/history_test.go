@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/go-easyops/easyops/runtime/metrics"
 	"github.com/go-easyops/easyops/runtime/status"
@@ -161,7 +162,8 @@ func TestHistoryKeepsMethodsWithoutCallsForNothing(t *testing.T) {
 		}
 		s.pass(time.Minute, all[0], 0, codes.OK, 0)
 	}
-	for m, kept := range s.history.methods {
+	for m, of := range s.history.methods {
+		kept := of.moments
 		if len(kept) > methodKept || cap(kept) > 2*methodKept {
 			t.Fatalf("%d moments of %s, room for %d", len(kept), m.Name(), cap(kept))
 		}
@@ -182,5 +184,74 @@ func BenchmarkSampleOf2000Methods(b *testing.B) {
 	for b.Loop() {
 		now = now.Add(fineStep)
 		s.history.sample(now)
+	}
+}
+
+// TestOneMethodThatFailsIsNotDiluted: its last minute is told by itself, and what
+// every server has is not judged.
+func TestOneMethodThatFailsIsNotDiluted(t *testing.T) {
+	s := newSampled(t)
+	busy, failing, health := s.metrics.Method("a/Busy"), s.metrics.Method("a/Failing"), s.metrics.Method("grpc.health.v1.Health/Check")
+	for range 6 * 60 {
+		health.Done(0, codes.Unavailable, 0)
+		s.pass(time.Second, busy, 10, codes.OK, time.Millisecond)
+	}
+	if got := s.ofMethod(failing).LastMinute; got.Calls != 0 {
+		t.Errorf("before its first call: %+v", got)
+	}
+	for range 12 {
+		failing.Done(0, codes.Unavailable, time.Millisecond)
+		s.pass(5*time.Second, busy, 10, codes.OK, time.Millisecond)
+	}
+	if got := s.ofMethod(failing).LastMinute; got.Calls != 12 || got.Errors != 12 || got.Faults != 12 || got.Window != status.Seconds(time.Minute) {
+		t.Errorf("the method that fails: %+v", got)
+	}
+	if got := s.ofMethod(busy).LastMinute; got.Calls != 600 || got.Faults != 0 {
+		t.Errorf("the busy one: %+v", got)
+	}
+	one := s.sampleNow(s.now, nil, func(*metrics.Method, *metrics.Totals) {})
+	judged, all := s.history.judged(one, 5*time.Minute)[0], s.last()[1]
+	if judged.Calls != 3012 || judged.Faults != 12 || all.Calls != 3012+240 || all.Faults != 12+240 {
+		t.Errorf("judged %+v, of all %+v", judged, all)
+	}
+	s.pass(2*time.Minute, busy, 1, codes.OK, 0)
+	if got := s.ofMethod(failing).LastMinute; got.Calls != 0 {
+		t.Errorf("2 min later: %+v", got)
+	}
+	for m, of := range s.history.methods {
+		if len(of.tallies) > perCoarse+1 {
+			t.Errorf("%d tallies of %s", len(of.tallies), m.Name())
+		}
+	}
+}
+
+// A server that serves takes samples by itself, and its charts have points.
+func TestServersKeepAHistory(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, &funcs{})
+		client := r.client()
+		for range 3 {
+			_, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{})
+			wantCode(t, err, codes.OK)
+		}
+		time.Sleep(2*coarseStep + time.Second)
+		lines := r.history.lines()
+		wantEqual(t, "points", fmt.Sprint(len(lines[0].Points), len(lines[1].Points)), "24 2")
+		wantEqual(t, "calls", fmt.Sprint(lines[0].Points[0].Calls, lines[1].Points[0].Calls, lines[1].Points[1].Calls), "3 3 0")
+	})
+}
+
+// A sample that was taken after the time that is asked about is not one of before,
+// where no other is as near.
+func TestHistoryDoesNotRunBackwards(t *testing.T) {
+	s := newSampled(t)
+	m := s.metrics.Method("a/B")
+	s.now = s.now.Add(time.Hour) // the machine slept
+	asked := s.sampleNow(s.now, nil, func(*metrics.Method, *metrics.Totals) {})
+	s.pass(time.Second, m, 5, codes.OK, time.Millisecond)
+	for _, w := range s.history.windows(asked, time.Minute, 5*time.Minute) {
+		if w.Calls != 0 || w.Errors != 0 {
+			t.Errorf("%+v", w)
+		}
 	}
 }

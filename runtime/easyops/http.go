@@ -176,7 +176,7 @@ func (s *Server) userHandler(r route) http.Handler {
 		if !s.letIn(answer, c, origin) {
 			return
 		}
-		c.use.By(idsOf(c.caller.Identity))
+		c.use.By(idsIn(c.caller.Identity))
 		c.endAt(c.caller.Expires())
 		r.handler.ServeHTTP(answer, req.WithContext(c))
 		answer.close()

@@ -46,10 +46,16 @@ var errUnverifiable = errors.New("a token was presented, and without -easyops.au
 
 // What a caller learns of a refusal: never which check failed.
 var (
-	refusedNobody  = status.New(codes.Unauthenticated, "unauthenticated: this needs an identity that the server accepts")
+	refusedNobody  = unauthenticated("this needs an identity that the server accepts: send a token of a user or a service, or a client certificate")
+	refusedNoToken = unauthenticated("this needs an identity that the server accepts: send a token of a user or a service")
+	refusedNoCert  = unauthenticated("this needs an identity that the server accepts: send a client certificate")
+	refusedByNoOne = unauthenticated("this server cannot verify an identity: send no token")
 	refusedWrong   = status.New(codes.PermissionDenied, "permission denied: this is not for the identity of its caller")
-	refusedByNoOne = status.New(codes.Unauthenticated, "unauthenticated: this server cannot verify an identity")
 )
+
+func unauthenticated(text string) *status.Status {
+	return status.New(codes.Unauthenticated, "unauthenticated: "+text)
+}
 
 // refusal is what a caller learns of an error of admit or identify, and the
 // error itself, for the log.
@@ -68,9 +74,20 @@ func (s *Server) refusal(cause error) error {
 		return &refusal{refusedByNoOne, cause}
 	case errors.Is(cause, auth.ErrDenied) && !errors.Is(cause, auth.ErrUnauthenticated):
 		return &refusal{refusedWrong, cause}
-	default:
-		return &refusal{refusedNobody, cause}
 	}
+	return &refusal{s.refusedNobody(), cause}
+}
+
+// refusedNobody names what the server takes, whatever was wrong with what the
+// caller presented.
+func (s *Server) refusedNobody() *status.Status {
+	switch {
+	case !s.takesCertificates():
+		return refusedNoToken
+	case !s.takesTokens():
+		return refusedNoCert
+	}
+	return refusedNobody
 }
 
 // httpRefusal is a refusal as HTTP has it (RFC 9110, 15.5.2 and 15.5.4).

@@ -163,7 +163,7 @@ func TestCauseIsForTheLog(t *testing.T) {
 		r := newRig(t, w, &funcs{}, WithAuthenticator(byWord), WithAccess(unaryMethod, auth.Access{Groups: []string{"staff"}}))
 		client := r.client()
 		_, err := client.UnaryCall(as(t.Context(), "forged"), &testpb.SimpleRequest{})
-		wantEqual(t, "forged", status.Convert(err).Message(), refusedNobody.Message())
+		wantEqual(t, "forged", status.Convert(err).Message(), refusedNoToken.Message())
 		_, err = client.UnaryCall(as(t.Context(), "user.bob"), &testpb.SimpleRequest{})
 		wantEqual(t, "denied", status.Convert(err).Message(), refusedWrong.Message())
 		lines := r.log.lines("call")
@@ -222,7 +222,7 @@ func TestRefusal(t *testing.T) {
 		{standalone, errUnverifiable, codes.Unauthenticated, 401},
 		{open, auth.ErrUnauthenticated, codes.Unauthenticated, 401},
 	} {
-		refusal := (&Server{trust: test.trust}).refusal(test.err)
+		refusal := (&Server{trust: test.trust, cfg: &config{}}).refusal(test.err)
 		wantEqual(t, test.err.Error(), status.Code(refusal), test.code)
 		code, text := httpRefusal(refusal)
 		wantEqual(t, test.err.Error(), code, test.http)

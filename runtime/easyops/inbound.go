@@ -62,3 +62,14 @@ func idsOf(id auth.Identity) (user, service string) {
 	}
 	return user, service
 }
+
+// idsIn returns where the IDs are, nil for none.
+func idsIn(id auth.Identity) (user, service *string) {
+	if id.User != nil {
+		user = &id.User.ID
+	}
+	if id.Service != nil {
+		service = &id.Service.ID
+	}
+	return user, service
+}

@@ -15,6 +15,7 @@ import (
 	grpcstatus "google.golang.org/grpc/status"
 
 	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/port"
 	"github.com/go-easyops/easyops/runtime/status"
 )
 
@@ -180,6 +181,32 @@ func TestInboundConnections(t *testing.T) {
 		_ = conn.Close()
 		r.await("the connection is gone", func() bool { return len(r.connectionsPage().Inbound) == 0 })
 	})
+}
+
+// Requests to HTTP handlers are calls of their connection, while they run and when
+// they have ended.
+func TestInboundRequests(t *testing.T) {
+	eachWay(t, func(t *testing.T, w way) {
+		held := newHeld(t)
+		r := newRig(t, w, &funcs{}, WithHTTP("/hold", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			close(held.begun)
+			<-held.release
+		})))
+		page := r.goGet("/hold")
+		<-held.begun
+		in, use := r.onlyInbound(), r.onlyUse()
+		wantEqual(t, "calls", fmt.Sprint(in.Calls, in.InFlight), "1 1")
+		held.let()
+		<-page
+		synctest.Wait()
+		wantEqual(t, "calls", fmt.Sprint(use.Calls(), use.InFlight()), "1 0")
+	})
+}
+
+// onlyUse is the use of the connection that there is.
+func (r *rig) onlyUse() *port.Use {
+	open, _ := r.port.List(1)
+	return open[0].Use
 }
 
 // Before the first call a connection has the identity of its certificate, where

@@ -17,7 +17,7 @@ type Limits struct {
 	ConnectionsPerIP int           // of them from one IP address; 4,096
 	Calls            int           // unary calls in flight at once, others are RESOURCE_EXHAUSTED; 10,000
 	Streams          int           // streams and requests to HTTP handlers in flight at once; 20,000
-	Resets           int           // calls that a connection may cancel in 10 s before it is closed; 1,000; one that gives up within 5 ms counts a tenth
+	Resets           int           // calls that a connection may cancel in 10 s before it is closed, as is counted when they end; 1,000; one that gives up within 5 ms counts a tenth. Of a storm by way of net/http about half is not seen
 	RequestTimeout   time.Duration // for a unary call's request to arrive; 60 s, or 2 s while more than Calls wait
 	OpenTimeout      time.Duration // for each step of opening a connection; 5 s. All steps together have 2 s more
 	HTTPHeaderBytes  int           // of the headers of an HTTP request; 32 KiB

@@ -87,7 +87,10 @@ func (s *Server) knownOperator(r *http.Request) (string, error) {
 // knownReader accepts everyone with an identity.
 func (s *Server) knownReader(r *http.Request) (string, error) {
 	caller, err := s.knownCaller(r)
-	return caller.String(), err
+	if err != nil {
+		return "", err
+	}
+	return caller.String(), nil
 }
 
 // knownCaller returns who asks for a page, or an error where that is nobody.

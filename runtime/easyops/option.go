@@ -72,7 +72,9 @@ func WithFlags(fs *flag.FlagSet) Option {
 	return option(func(c *config) { c.flags, c.isolated = fs, fs == nil })
 }
 
-// WithLogger sets the logger. The default is [slog.Default].
+// WithLogger sets the logger. The default is [slog.Default]. What operators change
+// is told to its handler whatever the level, and whether or not the handler's
+// Enabled lets INFO through: see the line "audit".
 func WithLogger(l *slog.Logger) Option {
 	return option(func(c *config) { c.logger = l })
 }

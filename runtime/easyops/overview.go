@@ -1,6 +1,7 @@
 package easyops
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
 	gometrics "runtime/metrics"
@@ -18,15 +19,50 @@ func (s *Server) overview() status.OverviewData {
 	d := status.OverviewData{
 		Now: now.UTC(), Process: process(now), InFlight: s.calls.inFlight(), Connections: s.port.Conns().Open,
 		History: s.history.lines(), RecentErrors: s.recent.all(), Methods: []status.MethodTraffic{},
+		Running: s.calls.running(), Clients: outbound(conns()),
 	}
 	one := s.sampleNow(now, nil, func(m *metrics.Method, t *metrics.Totals) {
 		if t.Calls > 0 {
 			d.Methods = append(d.Methods, s.history.method(now, m, t))
 		}
 	})
-	d.Traffic = s.history.windows(one, time.Minute, 5*time.Minute, time.Hour)
+	spans := []time.Duration{time.Minute, 5 * time.Minute, time.Hour}
+	d.Traffic, d.Judged = s.history.windows(one, spans...), s.history.judged(one, spans...)
 	d.Methods = slices.DeleteFunc(d.Methods, func(m status.MethodTraffic) bool { return m.Calls == 0 })
 	return d
+}
+
+// running are the calls in flight by method, those that have ended and whose
+// handlers go on first, then the oldest.
+func (cs *calls) running() []status.RunningCalls {
+	type kind struct {
+		*method
+		stream bool
+	}
+	byKind := map[kind]*status.RunningCalls{}
+	cs.each(func(c *call) {
+		k := kind{c.method, c.isStream()}
+		r := byKind[k]
+		if r == nil {
+			r = &status.RunningCalls{Method: c.method.name, Stream: k.stream}
+			byKind[k] = r
+		}
+		age := c.age()
+		r.Calls++
+		r.Oldest = max(r.Oldest, status.Seconds(age))
+		if c.ignores {
+			r.Ignoring++
+			r.IgnoringFor = max(r.IgnoringFor, status.Seconds(age-c.over))
+		}
+	})
+	all := []status.RunningCalls{}
+	for _, r := range byKind {
+		all = append(all, *r)
+	}
+	slices.SortFunc(all, func(a, b status.RunningCalls) int {
+		return cmp.Or(cmp.Compare(b.Ignoring, a.Ignoring), cmp.Compare(b.Oldest, a.Oldest), cmp.Compare(a.Method, b.Method))
+	})
+	return all
 }
 
 // traffic is what calls of each method were like of late.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
+	greeterv1 "github.com/go-easyops/easyops/example/gen/greeter/v1"
 	"github.com/go-easyops/easyops/runtime/easyops"
 	"github.com/go-easyops/easyops/runtime/status"
 )
@@ -61,5 +64,36 @@ func TestOverview(t *testing.T) {
 	_, api := get(t, local(s.Server)+"/internal/service-info/api")
 	if !strings.Contains(api, "3 in ") {
 		t.Errorf("the API page has no calls: %s", api)
+	}
+}
+
+// A service that this process cannot call is a problem here, too.
+func TestOverviewOfAServiceThatIsDown(t *testing.T) {
+	s := startEcho(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := l.Addr().String()
+	_ = l.Close()
+	conn, err := easyops.Dial("greeter.v1.GreeterService", easyops.DialTarget(dead), apart())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	of := func() []status.Problem {
+		all := asJSON[status.OverviewData](t, s, "/internal/").Problems
+		return slices.DeleteFunc(all, func(p status.Problem) bool { return p.What != "greeter.v1.GreeterService" })
+	}
+	if got := of(); len(got) != 0 {
+		t.Errorf("before the first call: %+v", got)
+	}
+	if _, err := greeterv1.NewGreeterServiceClient(conn).Greet(t.Context(), &greeterv1.GreetRequest{}); err == nil {
+		t.Fatal("nobody is there, and answers")
+	}
+	got := of()
+	if len(got) != 1 || got[0].Level != "bad" || !strings.Contains(got[0].Why, "no instance can be called: ") || !strings.Contains(got[0].Why, "refused") ||
+		!strings.HasSuffix(got[0].Link, "#greeter.v1.GreeterService") {
+		t.Errorf("%+v", got)
 	}
 }

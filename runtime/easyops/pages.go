@@ -2,6 +2,7 @@ package easyops
 
 import (
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -13,7 +14,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/go-easyops/easyops/runtime/auth"
-	"github.com/go-easyops/easyops/runtime/cache"
+	"github.com/go-easyops/easyops/runtime/cache/caches"
 	"github.com/go-easyops/easyops/runtime/flags"
 	"github.com/go-easyops/easyops/runtime/status"
 )
@@ -21,13 +22,9 @@ import (
 // newPages prepares the status API. The pages are made for the first request: few
 // servers get one at once, and to make them is a good part of a start.
 func (s *Server) newPages() error {
-	parameters, caches := s.parameters(), s.newCaches()
+	parameters, group := s.parameters(), s.newCaches()
 	s.pages = sync.OnceValue(func() *status.Pages {
-		pages, err := s.makePages(parameters, caches)
-		if err != nil {
-			s.log.Error("status pages", "err", err)
-		}
-		return pages
+		return s.pagesOr(func() (*status.Pages, error) { return s.makePages(parameters, group) })
 	})
 	if s.statusLis != nil {
 		s.statusHTTP = s.httpServer(s.whenAsked((*status.Pages).Handler))
@@ -35,21 +32,55 @@ func (s *Server) newPages() error {
 			s.statusHTTP.TLSConfig = s.tls.Clone()
 		}
 	}
-	return s.metrics.Collect(cacheMetrics{caches})
+	return s.metrics.Collect(cacheMetrics{group})
+}
+
+// pagesOr makes the pages, or returns nil and says why in the log.
+func (s *Server) pagesOr(make func() (*status.Pages, error)) (pages *status.Pages) {
+	var err error
+	panicked := s.guard(s.life, "status pages", func() { pages, err = make() })
+	if err = errors.Join(err, panicked); err != nil {
+		s.log.Error("status pages", "err", err)
+	}
+	return pages
 }
 
 // whenAsked serves pages that are made for the first request.
 func (s *Server) whenAsked(of func(*status.Pages) http.Handler) http.Handler {
-	pages := sync.OnceValue(func() http.Handler { return of(s.pages()) })
+	pages := sync.OnceValue(func() http.Handler {
+		if p := s.pages(); p != nil {
+			return of(p)
+		}
+		return s.withoutPages()
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pages().ServeHTTP(w, r) })
+}
+
+// withoutPages serves the probes where the pages could not be made: a server whose
+// calls are served must not be taken for a dead one.
+func (s *Server) withoutPages() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if h := s.healthPage(r.Context()); h.State != status.Ready {
+			http.Error(w, h.State, http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "the status pages could not be made: the server's log says why", http.StatusInternalServerError)
+	})
+	return mux
 }
 
 // makePages makes the status API and its handlers. An error is a mistake of the
 // runtime's own.
-func (s *Server) makePages(parameters *flags.Set, caches *cache.Group) (*status.Pages, error) {
+func (s *Server) makePages(parameters *flags.Set, group *caches.Group) (*status.Pages, error) {
 	pages, err := status.New(status.Config{
 		Name:       s.title(),
 		Logger:     s.log,
+		Audit:      withoutLevel(s.log),
 		Operator:   s.operator(),
 		Metrics:    s.metricsReader(),
 		MetricsFor: s.metricsFor(),
@@ -59,7 +90,7 @@ func (s *Server) makePages(parameters *flags.Set, caches *cache.Group) (*status.
 		Registry:   s.registryPage,
 
 		Tokens:       s.takesTokens(),
-		Certificates: slices.Contains(s.cfg.authSpecs, mtls),
+		Certificates: s.takesCertificates(),
 	})
 	if err != nil {
 		return nil, err
@@ -79,7 +110,7 @@ func (s *Server) makePages(parameters *flags.Set, caches *cache.Group) (*status.
 		pages.HandleShutdown(func(who string) { s.stop("asked for by " + who) }),
 		pages.HandleDebug(s.cfg.heapDump),
 		pages.HandleParameters(parameters),
-		pages.HandleCaches(caches),
+		pages.HandleCaches(group),
 		pages.HandleTexts(s.texts),
 	)
 }
@@ -128,6 +159,9 @@ func (s *Server) takesTokens() bool {
 	}
 	return len(s.cfg.authenticators) > 0 || slices.ContainsFunc(s.cfg.authSpecs, func(spec string) bool { return spec != mtls })
 }
+
+// takesCertificates tells whether a certificate can say who calls.
+func (s *Server) takesCertificates() bool { return slices.Contains(s.cfg.authSpecs, mtls) }
 
 // onPort serves what the status API has on the gRPC port.
 func (s *Server) onPort() http.Handler {

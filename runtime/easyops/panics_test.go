@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/codes"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
+
+	"github.com/go-easyops/easyops/runtime/cache"
 )
 
 // secret is in the text of every panic: it must not leave the server.
@@ -208,4 +210,36 @@ func TestThousandPanics(t *testing.T) {
 		}
 		wantEqual(t, "panics counted", r.sample("easyops_panics_total"), 1000)
 	})
+}
+
+// A panic that is passed on from another goroutine is logged with the stack there.
+func TestPanicsFromElsewhere(t *testing.T) {
+	users := cache.New[string, int]("panics", cache.Options{})
+	eachWay(t, func(t *testing.T, w way) {
+		r := newRig(t, w, &funcs{unary: func(ctx context.Context, _ *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+			_, err := users.Load(ctx, "alice", loadThatPanics)
+			return &testpb.SimpleResponse{}, err
+		}})
+		_, err := r.client().UnaryCall(t.Context(), &testpb.SimpleRequest{})
+		wantCode(t, err, codes.Internal)
+		line := r.log.one(t, "panic")
+		wantEqual(t, "err", line.text("err"), secret)
+		if !strings.Contains(line.text("stack"), "loadThatPanics") {
+			t.Errorf("the stack is not that of the load: %v", line)
+		}
+	})
+}
+
+func loadThatPanics(context.Context, string) (int, error) { panic(secret) }
+
+// endless is a panic that is always passed on.
+type endless struct{}
+
+func (e endless) PanicValue() any  { return e }
+func (endless) PanicStack() []byte { return make([]byte, 2*maxStack) }
+
+func TestPanicsArePassedOnWithinBounds(t *testing.T) {
+	if value, at := unfold(endless{}); value != (endless{}) || len(at) != maxStack {
+		t.Errorf("%v, %d bytes", value, len(at))
+	}
 }

@@ -15,7 +15,7 @@ func (s *Server) parameters() *flags.Set {
 	if s.cfg.isolated {
 		fs = nil
 	}
-	set := flags.NewSet(fs, s.log, s.ownParameters()...)
+	set := flags.NewSet(fs, withoutLevel(s.log), s.ownParameters()...)
 	context.AfterFunc(s.life, set.Close)
 	return set
 }

@@ -36,10 +36,16 @@ func (r *rig) raw() *rawConn {
 		nc = tls.Client(nc, clientTLS("h2", "http/1.1"))
 	}
 	r.t.Cleanup(func() { _ = nc.Close() })
-	c := &rawConn{t: r.t, Conn: nc, Framer: http2.NewFramer(nc, nc), ended: map[uint32]*status.Status{}}
+	return newRawConn(r.t, nc)
+}
+
+// newRawConn exchanges SETTINGS.
+func newRawConn(t testing.TB, nc net.Conn) *rawConn {
+	t.Helper()
+	c := &rawConn{t: t, Conn: nc, Framer: http2.NewFramer(nc, nc), ended: map[uint32]*status.Status{}}
 	c.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	c.enc = hpack.NewEncoder(&c.hpack)
-	_, err = io.WriteString(nc, http2.ClientPreface)
+	_, err := io.WriteString(nc, http2.ClientPreface)
 	c.must(err)
 	c.must(c.WriteSettings())
 	return c

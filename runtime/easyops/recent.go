@@ -2,7 +2,6 @@ package easyops
 
 import (
 	"errors"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -23,14 +22,14 @@ const recentKept = 50
 // push out the server's own faults. Its zero value is ready for use.
 type recentErrors struct{ faults, rest recentRing }
 
-// recentRing is a bounded list. A flood of errors costs it no more than the access
-// log: the lines of a second are bounded.
+// recentRing is a bounded list, in which errors that say the same of a method are
+// one. A flood of errors costs it no more than the access log: those of a second
+// that are looked at are bounded.
 type recentRing struct {
 	lines budget
 
 	mu   sync.Mutex
-	last []status.RecentError // a ring once it is full
-	next int                  // the oldest then
+	last []status.RecentError // the latest at the end
 }
 
 // add notes that a call has failed; an err of nil is none.
@@ -38,15 +37,21 @@ func (r *recentErrors) add(c *call, code codes.Code, err error) {
 	if err == nil {
 		return
 	}
+	fault := isFault(code, c.isRegistered())
 	ring := &r.rest
-	if levelOf(code) == slog.LevelError {
+	if fault {
 		ring = &r.faults
 	}
 	now := c.start().Add(c.age())
 	if _, ok := ring.lines.take(now, linesPerSecond); ok {
-		ring.add(describeError(c, code, err, now))
+		e := describeError(c, code, err, now)
+		e.Fault = fault
+		ring.add(e)
 	}
 }
+
+// isRegistered tells whether what was called is there.
+func (c *call) isRegistered() bool { return c.method != c.method.server.unknown }
 
 // describeError keeps what the access log does.
 func describeError(c *call, code codes.Code, err error, now time.Time) status.RecentError {
@@ -54,7 +59,7 @@ func describeError(c *call, code codes.Code, err error, now time.Time) status.Re
 		err = r.cause
 	}
 	e := status.RecentError{
-		Time: now.UTC(), Method: c.method.name, Code: codeName(code), Peer: c.peer(), Error: clean(messageOf(err)),
+		Time: now.UTC(), Count: 1, Method: c.method.name, Code: codeName(code), Peer: c.peer(), Error: cleanError(messageOf(err)),
 	}
 	if u := c.caller.User; u != nil {
 		e.User = clean(u.ID)
@@ -77,12 +82,14 @@ func messageOf(err error) string {
 func (r *recentRing) add(e status.RecentError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.last) < recentKept {
-		r.last = append(r.last, e)
-		return
+	same := func(o status.RecentError) bool {
+		return o.Error == e.Error && o.Method == e.Method && o.Code == e.Code
 	}
-	r.last[r.next] = e
-	r.next = (r.next + 1) % recentKept
+	if i := slices.IndexFunc(r.last, same); i >= 0 {
+		e.Count += r.last[i].Count
+		r.last = slices.Delete(r.last, i, i+1)
+	}
+	r.last = keep(r.last, e, recentKept)
 }
 
 func (r *recentRing) appendTo(all []status.RecentError) []status.RecentError {

@@ -3,9 +3,13 @@ package easyops
 import (
 	"net/http"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc/codes"
 
 	"github.com/go-easyops/easyops/runtime/port"
 )
@@ -13,7 +17,8 @@ import (
 const (
 	// resetWindow is the time in which a connection's cancelled calls are counted.
 	resetWindow = 10 * time.Second
-	// hastyDeadline is what a call needs at least to be more than a cancelled one.
+	// hastyDeadline is what a call needs at least to be more than a cancelled one,
+	// and by how much a client's deadline may pass before ours.
 	hastyDeadline = 5 * time.Millisecond
 	// hastyShare is how many hasty calls count as one cancelled: a client may be
 	// in a hurry, and the server slow.
@@ -34,10 +39,10 @@ const (
 // connection is one when many of its calls in a window ended so, and most of them.
 type resets struct {
 	max    int
-	close  func(remote string)
+	close  func(*port.Use)
 	active atomic.Int32 // connections looked at; none in the usual case
 	mu     sync.Mutex
-	conns  map[string]*resetCount
+	conns  map[*port.Use]*resetCount
 }
 
 type resetCount struct {
@@ -46,8 +51,8 @@ type resetCount struct {
 	told  bool // that it is to be closed
 }
 
-func newResets(max int, close func(string)) *resets {
-	return &resets{max: max, close: close, conns: map[string]*resetCount{}}
+func newResets(max int, close func(*port.Use)) *resets {
+	return &resets{max: max, close: close, conns: map[*port.Use]*resetCount{}}
 }
 
 // ended counts a call that has ended.
@@ -62,19 +67,26 @@ func (r *resets) ended(c *call, byClient bool) {
 	if how == done && r.active.Load() == 0 {
 		return
 	}
-	remote := peerOf(c)
-	if remote == "" || remote == "@" { // a Unix socket: clients cannot be told apart
+	r.note(c.use, how)
+}
+
+// note counts a call by a connection, which is closed if it is one too many.
+func (r *resets) note(u *port.Use, how outcome) {
+	if u == nil || u.Closed() { // not known any more
 		return
 	}
-	if r.count(remote, how, time.Now()) {
-		r.close(remote)
+	if r.count(u, how, time.Now()) {
+		r.close(u)
 	}
 }
 
 // unlessGone drops a gRPC call by net/http that was cancelled before its handler has
 // begun, as those of a rapid reset are: a transport and its buffers are many times
 // what it took until then. It counts as one that was cancelled.
-func (r *resets) unlessGone(h http.Handler) http.Handler {
+//
+// That is most of those that come here. About half of a storm does not: net/http
+// drops what is cancelled while it waits for others of its connection to end.
+func (s *Server) unlessGone(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !port.IsGRPC(req) {
 			h.ServeHTTP(w, req)
@@ -85,10 +97,45 @@ func (r *resets) unlessGone(h http.Handler) http.Handler {
 			h.ServeHTTP(w, req)
 			return
 		}
-		if r.count(req.RemoteAddr, cancelled, time.Now()) {
-			r.close(req.RemoteAddr)
-		}
+		s.countGone(req)
 	})
+}
+
+// countGone counts a call that nobody has looked at: who made it is not known.
+func (s *Server) countGone(req *http.Request) {
+	m := s.methods[strings.TrimPrefix(req.URL.Path, "/")]
+	if m == nil {
+		m = s.unknown
+	}
+	m.metrics.Started(0)
+	m.metrics.Done(0, codes.Canceled, 0)
+	s.callers.ended(&call{method: m, begun: s.uptime(), dice: 1}, codes.Canceled, 0)
+	u := s.port.UseOf(req.Context())
+	u.Begin()
+	u.End()
+	how := cancelled
+	if isHasty(req.Header.Get("Grpc-Timeout")) {
+		how = hasty
+	}
+	s.resets.note(u, how)
+}
+
+// isHasty tells whether a timeout such as "2m", which is 2 ms, is no time at all.
+func isHasty(timeout string) bool {
+	last := max(len(timeout)-1, 0)
+	n, err := strconv.ParseUint(timeout[:last], 10, 32)
+	if err != nil {
+		return false
+	}
+	switch d := time.Duration(n); timeout[last] {
+	case 'n':
+		return d < hastyDeadline
+	case 'u':
+		return d*time.Microsecond < hastyDeadline
+	case 'm':
+		return d*time.Millisecond < hastyDeadline
+	}
+	return false // whole seconds or more
 }
 
 // isHasty tells whether the call's client gave it no time, and it took longer.
@@ -102,16 +149,16 @@ func (c *call) isHasty() bool {
 
 // count tells whether the connection is to be closed, once a window: calls of
 // it still end while it is being closed.
-func (r *resets) count(remote string, how outcome, now time.Time) bool {
+func (r *resets) count(u *port.Use, how outcome, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := r.conns[remote]
+	n := r.conns[u]
 	if n == nil {
 		if how == done {
 			return false
 		}
 		n = &resetCount{since: now}
-		r.conns[remote] = n
+		r.conns[u] = n
 		r.active.Store(int32(len(r.conns)))
 	}
 	if now.Sub(n.since) > resetWindow {
@@ -130,16 +177,17 @@ func (n *resetCount) isReset(max int) bool {
 	return many && n.of[cancelled]+n.of[hasty] > n.of[done]
 }
 
-// forget drops the connections whose window is over. It is called now and then.
+// forget drops the connections whose window is over, and those that are closed. It is
+// called now and then.
 func (r *resets) forget(now time.Time) {
 	if r.active.Load() == 0 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for remote, n := range r.conns {
-		if now.Sub(n.since) > resetWindow {
-			delete(r.conns, remote)
+	for u, n := range r.conns {
+		if now.Sub(n.since) > resetWindow || u.Closed() {
+			delete(r.conns, u)
 		}
 	}
 	r.active.Store(int32(len(r.conns)))

@@ -126,9 +126,9 @@ func (s *Server) setUp(lis net.Listener) error {
 	s.started = time.Now()
 	s.calls = newCalls(c.limits, s.metrics.Parts(), s.log, s.background.Go)
 	s.callers = newCallers(s.metrics.Parts())
-	s.resets = newResets(c.limits.Resets, func(remote string) {
-		if s.port.CloseConn(remote) {
-			s.log.Warn("connection closed: it cancels most of its calls", "peer", remote)
+	s.resets = newResets(c.limits.Resets, func(u *port.Use) {
+		if u.Close() {
+			s.log.Warn("connection closed: it cancels most of its calls", "peer", u.Peer())
 		}
 	})
 	s.unknown = &method{server: s, name: "unknown method", stream: true, metrics: s.metrics.Other()}
@@ -147,7 +147,7 @@ func (s *Server) setUp(lis net.Listener) error {
 	if err := s.newPages(); err != nil {
 		return err
 	}
-	s.http.Handler = s.resets.unlessGone(s.httpHandler())
+	s.http.Handler = s.unlessGone(s.httpHandler())
 	return s.addGauges()
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/easyops"
 	"github.com/go-easyops/easyops/runtime/easyopstest"
+	"github.com/go-easyops/easyops/runtime/flags"
 )
 
 // A test calls its service as whom it likes.
@@ -47,6 +48,18 @@ func ExampleAsService() {
 func ExampleAccessMatrix() {
 	_ = func(t *testing.T) { // func TestAccess(t *testing.T)
 		easyopstest.AccessMatrix(t, greeterv1.BindGreeterServiceServer(relay{}))
+	}
+}
+
+var limit = flags.New("echo.limit", 100, "most items in an answer")
+
+// A flag has another value in one test.
+func ExampleSetFlag() {
+	_ = func(t *testing.T) { // func TestFewItems(t *testing.T)
+		easyopstest.SetFlag(t, limit, 2)
+		if limit.Get() != 2 { // until the end of the test
+			t.Error(limit.Get())
+		}
 	}
 }
 

@@ -134,8 +134,8 @@ func (o Overrides) rule(service, method string) (auth.Access, error) {
 // errAdmitted ends a call that was let in.
 var errAdmitted = status.Error(codes.Aborted, "easyopstest: the call was let in, and ends here")
 
-// quiet leaves out the lines of calls that were let in, which look like faults
-// of the server and are none.
+// quiet leaves out the lines of calls that were let in, which look like failures
+// and are none.
 func quiet(log *slog.Logger) *slog.Logger { return slog.New(exceptAdmitted{log.Handler()}) }
 
 type exceptAdmitted struct{ slog.Handler }

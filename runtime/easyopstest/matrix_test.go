@@ -186,7 +186,7 @@ func TestLogOfTheMatrix(t *testing.T) {
 	t.Run("control", func(t *testing.T) {
 		var loud recording
 		logged(t, easyops.WithLogger(logger(&loud)))
-		if log := loud.out.String(); !strings.Contains(log, fault) || !strings.Contains(log, admitted) {
+		if log := loud.out.String(); !strings.Contains(log, admitted) {
 			t.Errorf("calls that are let in have no line to leave out:\n%s", log)
 		}
 	})

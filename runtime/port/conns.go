@@ -41,28 +41,6 @@ func (p *Port) Conns() Counts {
 	}
 }
 
-// CloseConn cuts the connection whose remote address reads as given (peer.Peer.Addr,
-// http.Request.RemoteAddr) and reports whether there was one.
-func (p *Port) CloseConn(remote string) bool {
-	c := p.find(remote)
-	if c == nil {
-		return false
-	}
-	_ = c.Close()
-	return true
-}
-
-func (p *Port) find(remote string) *conn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for c := range p.conns {
-		if c.remote == remote {
-			return c
-		}
-	}
-	return nil
-}
-
 // conn is an accepted connection, below TLS; it is tracked until it is closed.
 type conn struct {
 	net.Conn
@@ -85,11 +63,15 @@ type conn struct {
 	// port.busy up by one: net/http's Shutdown drops an HTTP/1 request that it is reading.
 	fresh   atomic.Bool
 	closing sync.Once
+	closed  atomic.Bool
 
-	received, sent atomic.Uint64 // bytes on the wire
-
-	_   [64]byte // keeps what every call counts away from the rest
-	use Use
+	// Bytes on the wire. Reading and writing are on different processors, and calls on others.
+	_        [64]byte
+	received atomic.Uint64
+	_        [64]byte
+	sent     atomic.Uint64
+	_        [64]byte
+	use      Use
 }
 
 // RemoteAddr returns the address by which UseOf finds the connection.
@@ -97,8 +79,18 @@ func (c *conn) RemoteAddr() net.Addr { return c.addr }
 
 // Close closes the connection and forgets it.
 func (c *conn) Close() error {
-	c.closing.Do(func() { c.port.forget(c) })
-	return c.Conn.Close()
+	_, err := c.shut()
+	return err
+}
+
+// shut closes the connection, and tells whether it was open.
+func (c *conn) shut() (first bool, err error) {
+	c.closing.Do(func() {
+		first = true
+		c.closed.Store(true)
+		c.port.forget(c)
+	})
+	return first, c.Conn.Close()
 }
 
 // SetReadDeadline takes what an HTTP/1 client has wasted off the time that net/http gives to its
@@ -139,6 +131,7 @@ func readFrom(nc net.Conn, r io.Reader) (int64, error) {
 func (p *Port) admit(nc net.Conn) {
 	addr := ownAddr(nc.RemoteAddr())
 	c := &conn{Conn: nc, port: p, remote: addr.String(), addr: addr, peer: peerOf(addr), begun: time.Now()}
+	c.use.conn = c
 	if reason := p.track(c); reason != "" {
 		_ = nc.Close()
 		p.logRefusal(c, reason)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,10 +36,12 @@ func counted(n *node) {
 	n.echo.seen = func(ctx context.Context) {
 		u := n.UseOf(ctx)
 		u.Begin()
-		u.By("alice", "")
+		u.By(&alice, nil)
 		u.End()
 	}
 }
+
+var alice, shop, nobody = "alice", "shop", ""
 
 // A connection is listed with what it speaks, its bytes on the wire and the calls
 // that came by it, as long as it is open.
@@ -101,7 +104,7 @@ func TestList(t *testing.T) {
 			if o.Use.Calls() != 1 || o.Use.InFlight() != 0 || user != "alice" || service != "" {
 				t.Errorf("use: %d calls, %d in flight, %q, %q", o.Use.Calls(), o.Use.InFlight(), user, service)
 			}
-			n.CloseConn(o.Peer)
+			o.Use.Close()
 			eventually(t, func() bool { open, total := n.List(10); return len(open) == 0 && total == 0 })
 		})
 	}
@@ -156,7 +159,7 @@ func TestUseOf(t *testing.T) {
 		if !seen[o.Use] {
 			t.Errorf("%s was used by nobody", o.Peer)
 		}
-		n.CloseConn(o.Peer)
+		o.Use.Close()
 	}
 	eventually(t, func() bool { return n.Conns().Open == 0 })
 	if n.UseOf(forgotten) != nil || n.UseOf(t.Context()) != nil {
@@ -190,24 +193,51 @@ func TestSentFileIsCounted(t *testing.T) {
 func TestUse(t *testing.T) {
 	var none *port.Use
 	none.Begin()
-	none.By("alice", "")
+	none.By(&alice, nil)
 	none.End()
 	u := &port.Use{}
 	u.Begin()
 	u.Begin()
 	u.End()
-	u.By("alice", "shop")
-	u.By("", "")
+	u.By(&alice, &shop)
+	u.By(&nobody, &nobody)
+	u.By(nil, nil)
 	if user, service := u.Caller(); user != "alice" || service != "shop" || u.InFlight() != 1 || u.Calls() != 2 {
 		t.Errorf("%q, %q, %d of %d", user, service, u.InFlight(), u.Calls())
 	}
-	u.By(strings.Repeat("x", 10_000), "")
-	if user, service := u.Caller(); len(user) != 256 || service != "" {
-		t.Errorf("%d bytes kept, and %q", len(user), service)
-	}
 	long := strings.Repeat("x", 10_000)
-	if n := testing.AllocsPerRun(100, func() { u.By(long, "") }); n > 0 {
-		t.Errorf("%.0f allocations for who called before", n)
+	u.By(&long, nil)
+	if user, service := u.Caller(); len(user) != 256 || service != "" {
+		t.Errorf("%d bytes shown, and %q", len(user), service)
+	}
+	if n := testing.AllocsPerRun(100, func() { u.By(&long, nil); u.By(&alice, &shop) }); n > 0 {
+		t.Errorf("%.0f allocations for callers by turns", n)
+	}
+}
+
+// However callers change, a user is never seen with the service of another.
+func TestCallersAreSeenWhole(t *testing.T) {
+	u := &port.Use{}
+	var callers sync.WaitGroup
+	for i := range 4 {
+		name := strings.Repeat("x", i+1)
+		callers.Go(func() {
+			for range 100_000 {
+				u.By(&name, &name)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { callers.Wait(); close(done) }()
+	for {
+		if user, service := u.Caller(); user != service {
+			t.Fatalf("%q by %q", user, service)
+		}
+		select {
+		case <-done:
+			return
+		default:
+		}
 	}
 }
 

@@ -51,8 +51,9 @@ type Config struct {
 	// only behind a proxy that mixes gRPC and plain HTTP requests on one connection: without
 	// it, plain requests on a connection that began with gRPC get status 415.
 	AllHTTP2ToHTTP bool
-	// Logger gets refused connections and certificates that a side did not take, of each one a
-	// second with the count of all, and accept errors; nil means slog.Default().
+	// Logger gets refused connections, certificates that a side did not take, and at DEBUG
+	// connections that end before a request, of each one a second with the count of all, and
+	// accept errors; nil means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -91,6 +92,7 @@ type Port struct {
 
 	refusals   sampler // log lines about refused connections
 	certFaults sampler // log lines about certificates
+	unbegun    sampler // log lines about connections without a request
 
 	accepting  atomic.Bool
 	stop       chan struct{} // closed: no more connections are wanted

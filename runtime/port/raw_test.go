@@ -3,6 +3,7 @@ package port_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -454,24 +456,33 @@ func eventually(t testing.TB, ok func() bool) {
 	t.Fatal("condition not met within 5 s")
 }
 
-func TestCloseConn(t *testing.T) {
+// A connection is cut by its use, once, and no other is.
+func TestUseClose(t *testing.T) {
 	for name, n := range map[string]*node{"plaintext": start(t), "TLS": start(t, secure)} {
 		var cfg *tls.Config
 		if name == "TLS" {
 			cfg = clientTLS()
 		}
-		c := dial(t, n.addr, cfg)
+		var last atomic.Pointer[port.Use]
+		n.echo.seen = func(ctx context.Context) { last.Store(n.UseOf(ctx)) }
+		other, c := dial(t, n.addr, cfg), dial(t, n.addr, cfg)
+		call(t, other, "zero")
 		call(t, c, "one")
-		if n.CloseConn("192.0.2.1:1") {
-			t.Errorf("%s: closed a connection that does not exist", name)
+		u := last.Load()
+		if u.Closed() || !u.Close() || u.Close() || !u.Closed() {
+			t.Errorf("%s: it is not closed once", name)
 		}
-		if !n.CloseConn(n.echo.lastPeer(t).Addr.String()) {
-			t.Errorf("%s: connection not found", name)
+		eventually(t, func() bool { return n.Conns().Open == 1 })
+		call(t, other, "zero again")
+		if last.Load() == u {
+			t.Errorf("%s: the wrong connection", name)
 		}
-		eventually(t, func() bool { return n.Conns().Open == 0 })
 		eventually(t, func() bool { // a call may still have begun on the old connection
 			_, err := c.UnaryCall(timeout(t), request("two"))
 			return err == nil
 		})
+	}
+	if u := (&port.Use{}); u.Close() || u.Closed() || u.Peer() != "" {
+		t.Error("the use of no connection was closed")
 	}
 }

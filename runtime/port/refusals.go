@@ -20,7 +20,9 @@ func (p *Port) logRefusal(c *conn, reason string) {
 // fit together are somebody's mistake, who has to know; other faults are mostly port scanners.
 func (p *Port) logFailed(c *conn, err error) {
 	if !isCertificateFault(err) {
-		p.cfg.Logger.Debug("connection closed before its first request", "peer", c.remote, "err", err)
+		if n, ok := p.unbegun.take(time.Now()); ok {
+			p.cfg.Logger.Debug("connection closed before its first request", "peer", c.remote, "err", clean(err.Error()), "count", n)
+		}
 		return
 	}
 	if n, ok := p.certFaults.take(time.Now()); ok {

@@ -90,3 +90,21 @@ func TestHandshakeFaultsAreSampled(t *testing.T) {
 		t.Errorf("%d lines, want 1 to %d:\n%s", got, most, log.String())
 	}
 }
+
+// Nor do connections that end before a request, which anyone can make: each costs its client less
+// than a line costs the log.
+func TestUnbegunConnectionsAreSampled(t *testing.T) {
+	log := &logBuffer{}
+	n := start(t, secure, logTo(log))
+	begin := time.Now()
+	for range 200 {
+		c := rawDial(t, n.addr)
+		_, _ = c.Write([]byte("\x00nothing"))
+		_ = c.Close()
+	}
+	eventually(t, func() bool { return n.Conns().Open == 0 && strings.Contains(log.String(), "before its first request") })
+	most := 1 + int(time.Since(begin)/time.Second)
+	if got := strings.Count(log.String(), "\n"); got < 1 || got > most {
+		t.Errorf("%d lines, want 1 to %d:\n%s", got, most, log.String())
+	}
+}

@@ -18,12 +18,14 @@ func BenchmarkUse(b *testing.B) {
 		p.byAddr.Store(c.addr, c)
 		contexts = append(contexts, peer.NewContext(b.Context(), &peer.Peer{Addr: c.addr}))
 	}
-	call := func(ctx context.Context) {
+	users, service := []string{"alice", "bob"}, "shop"
+	callBy := func(ctx context.Context, user *string) {
 		u := p.UseOf(ctx)
 		u.Begin()
-		u.By("alice", "shop")
+		u.By(user, &service)
 		u.End()
 	}
+	call := func(ctx context.Context) { callBy(ctx, &users[0]) }
 	b.Run("one", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -35,6 +37,20 @@ func BenchmarkUse(b *testing.B) {
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				call(contexts[0])
+			}
+		})
+	})
+	b.Run("two callers", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			callBy(contexts[0], &users[i%2])
+		}
+	})
+	b.Run("two callers/parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for i := 0; pb.Next(); i++ {
+				callBy(contexts[0], &users[i%2])
 			}
 		})
 	})

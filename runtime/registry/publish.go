@@ -21,7 +21,8 @@ const (
 // unknown is the revision that is listed after a failed update.
 const unknown = -1
 
-var errLost = errors.New("the registry dropped the entries")
+// errLost is for leases that do not say why.
+var errLost = errors.New("the lease has ended, and the registry does not say why")
 
 // run does what there is to do until the context ends: at once when something
 // changes, later and later while the registry fails.

@@ -412,6 +412,9 @@ func TestPublisherRegistersAgainAfterLoss(t *testing.T) {
 			t.Errorf("%d leases, want a new one", len(f.leases))
 		}
 	})
+	if !strings.Contains(log, errLost.Error()) || strings.Contains(log, "dropped") { // which nobody has said
+		t.Errorf("the log says more of the loss than is known:\n%s", log)
+	}
 	if n := strings.Count(log, "\n"); n != 5 || strings.Count(log, "registry is down") != 1 {
 		t.Errorf("%d lines of log, want registered, lost, failing and why, registered, unregistered:\n%s", n, log)
 	}

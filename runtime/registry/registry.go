@@ -95,8 +95,8 @@ type Lease interface {
 
 	// Lost is closed when the entries are gone, or will be, without having
 	// been revoked. A lost lease is not found again: Register makes a new one.
-	// A lease that has a method Err() error says by it why it is lost; else the
-	// registry is taken to have dropped the entries.
+	// A lease that has a method Err() error says by it why it is lost; of others
+	// that is not known.
 	Lost() <-chan struct{}
 
 	// Close takes the entries out of the registry and ends the lease, also

@@ -37,8 +37,8 @@ func (f *failures) note(children []endpointsharding.ChildState) {
 		if err == nil {
 			continue
 		}
-		if cause, peer := causeOf(err), peerOf(child); f.isNews(cause, peer) {
-			f.journal.warn("no connection to an instance", "service", f.service, "peer", peer, "err", cause+hint(cause))
+		if peer := peerOf(child); f.isNews(causeOf(err), peer) {
+			f.journal.warn("no connection to an instance", "service", f.service, "peer", peer, "err", explain(err, wasReached(child)))
 		}
 	}
 }
@@ -78,14 +78,20 @@ func (f *failures) isNews(cause, peer string) bool {
 	return true
 }
 
-// connectError returns the error of an instance that cannot be reached.
-func connectError(children []endpointsharding.ChildState) error {
+// connectError returns why an instance cannot be reached, explained, or nothing.
+func connectError(children []endpointsharding.ChildState) string {
 	for _, child := range children {
 		if err := errorOf(child); err != nil {
-			return err
+			return explain(err, wasReached(child))
 		}
 	}
-	return nil
+	return ""
+}
+
+// wasReached tells whether an instance has been reached before.
+func wasReached(child endpointsharding.ChildState) bool {
+	m := memberOf(child.Endpoint)
+	return m != nil && m.reached.Load()
 }
 
 // errorOf returns why an instance cannot be reached, or nil.

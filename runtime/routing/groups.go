@@ -16,7 +16,7 @@ type group struct {
 	ready   []endpointsharding.ChildState
 	state   connectivity.State
 	since   time.Time // of the state not being READY
-	lastErr error     // of a connection
+	lastErr string    // of a connection
 }
 
 // sortLocked sorts the instances into their groups.
@@ -72,8 +72,8 @@ func (g *group) take(children []endpointsharding.ChildState, now time.Time) []no
 		}
 	}
 	if len(g.ready) > 0 {
-		g.state, g.lastErr = connectivity.Ready, nil
-	} else if err := connectError(children); err != nil {
+		g.state, g.lastErr = connectivity.Ready, ""
+	} else if err := connectError(children); err != "" {
 		g.lastErr = err
 	}
 	if before == connectivity.Ready && g.state != before {

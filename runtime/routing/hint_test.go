@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,9 +10,12 @@ import (
 	"net"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -61,6 +65,104 @@ func TestHints(t *testing.T) {
 			}
 		})
 	}
+}
+
+// That a server may expect TLS is said where it hangs up at first, and not of one
+// that was reached before, is silent, or was given up.
+func TestHintOfTLS(t *testing.T) {
+	const preface = "error reading server preface: "
+	for cause, want := range map[string]bool{
+		preface + "EOF": true,
+		preface + "read tcp 127.0.0.1:5->127.0.0.1:6: read: connection reset by peer":                                                          true,
+		preface + "http2: failed reading the frame payload: http2: frame too large, note that the frame header looked like an HTTP/1.1 header": true,
+		preface + "unexpected EOF": false, // it has sent something
+		preface + "raw-read tcp 127.0.0.1:5->127.0.0.1:6: use of closed network connection": false,
+		preface + "read tcp 127.0.0.1:5->127.0.0.1:6: i/o timeout":                          false,
+		"read tcp 127.0.0.1:5->127.0.0.1:6: read: connection reset by peer":                 false,
+		"dial tcp 127.0.0.1:6: connect: connection refused":                                 false,
+	} {
+		for _, reached := range []bool{false, true} {
+			text := explain(errors.New(`connection error: desc = "`+cause+`"`), reached)
+			if got := strings.Contains(text, wantsTLS); got != (want && !reached) || !strings.HasPrefix(text, cause) {
+				t.Errorf("%s, reached %v: %s", cause, reached, text)
+			}
+		}
+	}
+}
+
+// Who was reached, and then hangs up on all connections, is not said to expect TLS.
+// It says so of the next one that never was.
+func TestNoHintOfTLSForOneThatWasReached(t *testing.T) {
+	for name, reach := range map[string]bool{"reached": true, "never": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			addr, fail := fickleServer(t, reach)
+			log := &lines{}
+			c := dial(t, Config{Target: addr, MaxWait: 700 * time.Millisecond, Logger: log.logger()})
+			if reach {
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				_, _ = who(ctx, c) // which is not answered
+				cancel()
+				for end := time.Now().Add(10 * time.Second); len(c.Status().Instances) == 0 || c.Status().Instances[0].State != "READY"; time.Sleep(time.Millisecond) {
+					if time.Now().After(end) {
+						t.Fatalf("it is not reached: %+v", c.Status())
+					}
+				}
+			}
+			fail()
+			var err error
+			for end := time.Now().Add(10 * time.Second); err == nil || !strings.Contains(err.Error(), "error reading server preface"); _, err = who(t.Context(), c) {
+				if time.Now().After(end) {
+					t.Fatalf("the last error is %v", err)
+				}
+			}
+			for _, text := range append(log.all(), err.Error()) {
+				if strings.Contains(text, wantsTLS) == reach && strings.Contains(text, "server preface") {
+					t.Errorf("it says %s", text)
+				}
+			}
+		})
+	}
+}
+
+// fickleServer speaks HTTP/2, if at all, until it is told to hang up on everyone.
+func fickleServer(t *testing.T, speaks bool) (addr string, fail func()) {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failing atomic.Bool
+	failing.Store(!speaks)
+	var mu sync.Mutex
+	var open []net.Conn
+	var wg sync.WaitGroup
+	fail = func() {
+		failing.Store(true)
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range open {
+			_ = c.Close()
+		}
+	}
+	t.Cleanup(func() { _ = lis.Close(); fail(); wg.Wait() })
+	wg.Go(func() {
+		for {
+			c, err := lis.Accept()
+			if err != nil {
+				return
+			}
+			if failing.Load() {
+				_ = c.Close()
+				continue
+			}
+			mu.Lock()
+			open = append(open, c)
+			mu.Unlock()
+			wg.Go(func() { serveRude(c, func(net.Conn, *http2.Framer, uint32) {}) })
+		}
+	})
+	return lis.Addr().String(), fail
 }
 
 // inLog returns what the call log keeps of an error.

@@ -20,6 +20,8 @@ type member struct {
 	out   atomic.Bool  // as the record says
 	turns atomic.Int64 // how often it was taken, for instances that are alike
 
+	reached atomic.Bool // there was a connection, once
+
 	mu        sync.Mutex
 	instance  registry.Instance // with a target only the address
 	spare     bool
@@ -64,6 +66,9 @@ func (m *member) connection(s connectivity.State, err error, now time.Time) (rea
 	}
 	if err != nil {
 		m.lastErr = causeOf(err)
+	}
+	if s == connectivity.Ready {
+		m.reached.Store(true)
 	}
 	return s == connectivity.Ready && !m.spare
 }

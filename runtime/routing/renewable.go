@@ -155,12 +155,9 @@ func (g *generation) tellLocked() {
 		return
 	}
 	g.told = true
-	_, err := g.state.Picker.Pick(balancer.PickInfo{})
-	if err == nil {
-		return
+	if _, err := g.state.Picker.Pick(balancer.PickInfo{}); err != nil {
+		g.failures.journal.warn("no new connection to an instance, the former one stays", "service", g.failures.service, "err", explain(err, true))
 	}
-	cause := causeOf(err)
-	g.failures.journal.warn("no new connection to an instance, the former one stays", "service", g.failures.service, "err", cause+hint(cause))
 }
 
 // mark makes the addresses those of the generation: to gRPC the same address with

@@ -22,7 +22,7 @@ type waiter struct {
 	since      time.Time
 	config     *policyConfig
 	note       string
-	lastErr    error
+	lastErr    string // explained
 
 	once sync.Once // thousands of calls may wait, and ask again and again
 	none error     // what they are told
@@ -83,11 +83,10 @@ func (w *waiter) reason(c *policyConfig) string {
 		with = " with " + w.class.String()
 	}
 	none := fmt.Sprintf("no instance of %s%s can be called: %s", c.Service, with, note)
-	if w.lastErr == nil {
+	if w.lastErr == "" {
 		return none
 	}
-	cause := causeOf(w.lastErr)
-	return fmt.Sprintf("%s%s; with that last error %s", cause, hint(cause), none)
+	return fmt.Sprintf("%s; with that last error %s", w.lastErr, none)
 }
 
 // noInstance is not a status, so gRPC lets calls wait.

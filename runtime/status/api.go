@@ -151,21 +151,49 @@ func (p *Pages) apiView(r *http.Request, services []Service) (View, error) {
 	if rowsOf(some) > apiRows && r.URL.Query().Get("method") == "" {
 		return methodList(r, some)
 	}
-	v := View{Data: APIData{Services: some}, Body: p.certificateHint(r), Live: rowsOf(some) <= apiRows/4}
+	v := View{Data: APIData{Services: some}, Live: rowsOf(some) <= apiRows/4}
 	if len(some) < len(services) || r.URL.Query().Has("method") {
 		v.Body = append(v.Body, Links{Links: []Cell{Link(apiPath, "All services")}})
 	}
-	for _, infrastructure := range []bool{false, true} {
-		for _, s := range some {
-			if s.Infrastructure == infrastructure {
-				v.Body = append(v.Body, p.serviceSection(r, s))
-			}
-		}
-	}
+	v.Body = append(v.Body, p.serviceSections(r, some)...)
 	if len(services) == 0 {
 		v.Body = []Block{Text("No gRPC services are served here.")}
 	}
 	return v, nil
+}
+
+// serviceSections describe the services, first those that are not on every
+// server: the others stay out of the table of contents but for where they begin.
+func (p *Pages) serviceSections(r *http.Request, services []Service) []Block {
+	var own, others []Block
+	for _, s := range services {
+		sec := p.serviceSection(r, s)
+		if s.Infrastructure {
+			sec.Unlisted = true
+			others = append(others, sec)
+		} else {
+			own = append(own, sec)
+		}
+	}
+	if len(own) > 0 && len(others) > 0 {
+		own = append(own, Section{ID: "infrastructure", Title: "On every server", Body: []Block{Text("What follows are services that each server has.")}})
+	}
+	all := append(own, others...)
+	addToFirst(all, p.certificateHint(r))
+	return all
+}
+
+// addToFirst adds to the section of the first method, whose command is the first.
+func addToFirst(services, hint []Block) {
+	for _, s := range services {
+		for i, b := range s.(Section).Body {
+			if method, ok := b.(Section); ok {
+				method.Body = append(method.Body, hint...)
+				s.(Section).Body[i] = method
+				return
+			}
+		}
+	}
 }
 
 func (p *Pages) serviceSection(r *http.Request, s Service) Section {
@@ -230,7 +258,7 @@ func deprecation(is bool) []Cell {
 func (m Method) rules() KV {
 	deadline := "none but the caller's own"
 	if m.Deadline > 0 {
-		deadline = time.Duration(m.Deadline).String() + ", or the caller's own if that is sooner"
+		deadline = short(time.Duration(m.Deadline)) + ", or the caller's own if that is sooner"
 	}
 	access := m.Access
 	if m.NotEnforced {
@@ -255,7 +283,7 @@ func (m *Message) table(caption string, known map[string]string) Table {
 		Empty: "This message has no fields.",
 	}
 	for _, f := range m.Fields {
-		t.Rows = append(t.Rows, []Cell{Name(f.Name), {Text: f.describe(), Tone: Mono, Link: known[f.Message]}, {Text: fmt.Sprint(f.Number), Tone: Muted}})
+		t.Rows = append(t.Rows, []Cell{Name(f.Name), {Text: f.describe(), Tone: Mono, Link: known[f.Message]}, Name(fmt.Sprint(f.Number))})
 	}
 	return t
 }
@@ -312,7 +340,7 @@ func (p *Pages) certificateHint(r *http.Request) []Block {
 // curl is a request by curl to a page of this server, to copy. What the server
 // wants of callers stands at the end.
 func (p *Pages) curl(r *http.Request, args, target string) string {
-	s := "curl " + args + target
+	s := "curl " + args + shellQuote(target)
 	if r.TLS != nil {
 		s += " --cacert ca.pem"
 	}
@@ -332,4 +360,14 @@ func (p *Pages) grpcHost(r *http.Request) string {
 	return p.ownHost(r)
 }
 
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+// shellQuote makes a text one word for a shell. Words that mean the same without
+// quotes get none.
+func shellQuote(s string) string {
+	if s != "" && strings.Trim(s, shellPlain) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// shellPlain are characters that no shell takes for more.
+const shellPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=%,"

@@ -76,7 +76,7 @@ func TestAPIPage(t *testing.T) {
 	f := newFixture(t)
 	host := strings.TrimPrefix(f.URL, "http://")
 	f.asOperator("GET", "/internal/service-info/api").want(t, 200,
-		"Echo answers with the message", "users in group staff", "5s, or the caller's own", "safe: no side effects",
+		"Echo answers with the message", "users in group staff", "5 s, or the caller's own", "safe: no side effects",
 		"grpcurl -plaintext -H \"authorization: Bearer $TOKEN\" -d '{", host+" echo.v1.EchoService/Echo",
 		"grpcurl -plaintext -d", "Collect [client streaming] [deprecated]", "grpc.health.v1.Health")
 	a := f.asOperator("GET", "/internal/service-info/api", "Accept", "application/json")
@@ -133,6 +133,28 @@ func TestCommandsShowWhoCalls(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestContentsOfTheAPI: the contents name what is the server's own, and the hint
+// about certificates stands below the first command.
+func TestContentsOfTheAPI(t *testing.T) {
+	f := newFixture(t, func(c *Config) { c.Tokens, c.Certificates = true, true })
+	f.secure()
+	a := f.asOperator("GET", apiPath, "Accept", "text/html")
+	a.want(t, 200, `id="grpc.health.v1.Health"`)
+	_, toc, _ := strings.Cut(a.body, `<nav class="toc"`)
+	toc, main, _ := strings.Cut(toc, "</nav>")
+	for _, want := range []string{`href="#echo.v1.EchoService"`, "Echo<wbr>Service", `href="#infrastructure"`} {
+		if !strings.Contains(toc, want) {
+			t.Errorf("%q is missing in %s", want, toc)
+		}
+	}
+	if strings.Contains(toc, "#grpc.health") {
+		t.Error("the contents name what every server has")
+	}
+	if command, hint := strings.Index(main, "grpcurl"), strings.Index(main, "-cert cert.pem"); command < 0 || hint < command || strings.Count(main, "-cert cert.pem") != 1 {
+		t.Errorf("the hint is at %d, the command at %d", hint, command)
 	}
 }
 

@@ -137,15 +137,15 @@ var apiList = listing[listedMethod]{
 			func(a, b listedMethod) int { return cmp.Compare(a.traffic().Rate, b.traffic().Rate) },
 		},
 		{
-			"errors", "Errors", func(m listedMethod) Cell { return toned(m.traffic().Errors, Warn) },
+			"errors", "Errors", func(m listedMethod) Cell { return m.traffic().errorCell() },
 			func(a, b listedMethod) int { return cmp.Compare(a.traffic().Errors, b.traffic().Errors) },
 		},
 		{
-			"p50", "p50", func(m listedMethod) Cell { return Str(m.traffic().duration(m.traffic().P50)) },
+			"p50", "p50", func(m listedMethod) Cell { return Str(m.traffic().P50.orNone()) },
 			func(a, b listedMethod) int { return cmp.Compare(a.traffic().P50, b.traffic().P50) },
 		},
 		{
-			"p99", "p99", func(m listedMethod) Cell { return Str(m.traffic().duration(m.traffic().P99)) },
+			"p99", "p99", func(m listedMethod) Cell { return Str(m.traffic().P99.orNone()) },
 			func(a, b listedMethod) int { return cmp.Compare(a.traffic().P99, b.traffic().P99) },
 		},
 	},

@@ -36,7 +36,7 @@ func trafficOf(services []Service) []MethodTraffic {
 	var all []MethodTraffic
 	for i, s := range services {
 		for j, m := range s.Methods {
-			all = append(all, MethodTraffic{s.Name + "/" + m.Name, TrafficData{Window: Seconds(5 * time.Minute), Calls: 300, Rate: float64(i*100 + j), Errors: 1, P50: 1, P99: 2}})
+			all = append(all, MethodTraffic{Method: s.Name + "/" + m.Name, TrafficData: TrafficData{Window: Seconds(5 * time.Minute), Calls: 300, Rate: float64(i*100 + j), Errors: 1, P50: 1, P99: 2}})
 		}
 	}
 	return all
@@ -103,7 +103,7 @@ func TestAPIPageOfManyMethodsLeadsToEach(t *testing.T) {
 func TestAPIPageOfOneService(t *testing.T) {
 	f := newFixture(t)
 	a := f.asOperator("GET", apiPath+"?service=echo.v1.EchoService&method=Echo")
-	a.want(t, 200, "-- Echo", "10/s: 3,000 in 5 min", "p50 1ms, p99 20ms", "0.2 %: 6, of which 2 are the server's")
+	a.want(t, 200, "-- Echo", "10/s: 3,000 in 5 min", "p50 1 ms, p99 20 ms", "0.2 %: 6, of which 2 are the server's")
 	if strings.Contains(a.body, "Repeat") || strings.Contains(a.body, "grpc.health") {
 		t.Error("there is more than was asked for")
 	}

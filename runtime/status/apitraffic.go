@@ -27,13 +27,12 @@ func (m Method) trafficPairs() KV {
 	t := m.Traffic.TrafficData
 	kv := KV{
 		{"Calls of late", Str(fmt.Sprintf("%s/s: %s in %s", digits(t.Rate), thousands(t.Calls), t.span()))},
-		{"Latency", Str(fmt.Sprintf("p50 %s, p99 %s, average %s", t.duration(t.P50), t.duration(t.P99), t.duration(t.Average)))},
+		{"Latency", Str(fmt.Sprintf("p50 %s, p99 %s, average %s", t.P50.orNone(), t.P99.orNone(), t.Average.orNone()))},
 	}
 	if t.Errors > 0 {
-		errs := Cell{Text: percent(t.Errors, t.Calls) + ": " + thousands(t.Errors), Tone: Warn}
+		errs := Cell{Text: percent(t.Errors, t.Calls) + ": " + thousands(t.Errors), Tone: t.tone()}
 		if t.Faults > 0 {
 			errs.Text += ", of which " + thousands(t.Faults) + " are the server's"
-			errs.Tone = Bad
 		}
 		kv = append(kv, Pair{"Errors", errs})
 	}

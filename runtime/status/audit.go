@@ -25,8 +25,9 @@ func audited(method string, pg *Page) bool {
 	return true
 }
 
-// refusalsPerSecond is how many refused requests leave a line. Everyone can
-// have requests refused, and must not be able to fill the log.
+// refusalsPerSecond is how many refused requests leave a line, of callers with an
+// identity and of the others each. Everyone can have requests refused, and must
+// not be able to fill the log.
 const refusalsPerSecond = 20
 
 // refusals bounds the lines of refused requests, and counts those left out.
@@ -97,8 +98,8 @@ func (p *Pages) recentActions() []RecentAction {
 // audit leaves the one line of a request, refused ones too.
 func (p *Pages) audit(r *Request, code int, err error) {
 	suppressed := 0
-	if outcome(code, err) == "refused" {
-		n, ok := p.refusals.take(time.Now())
+	if r.outcome(code, err) == "refused" {
+		n, ok := p.refusalsOf(r).take(time.Now())
 		if !ok {
 			return
 		}
@@ -106,10 +107,14 @@ func (p *Pages) audit(r *Request, code int, err error) {
 	}
 	what, from, to := r.summary()
 	reason := r.Reason()
+	fault := ""
+	if err != nil {
+		fault = logged(err.Error())
+	}
 	if r.Method != http.MethodGet {
 		p.noteAction(RecentAction{
 			Time: time.Now().UTC(), Who: logged(r.Who), Peer: logged(r.RemoteAddr), Path: logged(r.URL.Path),
-			What: what, Old: from, New: to, Reason: logged(reason), Outcome: outcome(code, err),
+			What: what, Old: from, New: to, Reason: logged(reason), Outcome: r.outcome(code, err), Error: fault,
 		})
 	}
 	attrs := []slog.Attr{
@@ -122,24 +127,35 @@ func (p *Pages) audit(r *Request, code int, err error) {
 		slog.String("reason", logged(reason)),
 		slog.String("peer", logged(r.RemoteAddr)),
 		slog.Int("code", code),
-		slog.String("outcome", outcome(code, err)),
+		slog.String("outcome", r.outcome(code, err)),
 	}
 	level := slog.LevelInfo
 	if err != nil {
 		level = slog.LevelWarn
-		attrs = append(attrs, slog.String("err", logged(err.Error())))
+		attrs = append(attrs, slog.String("err", fault))
 	}
 	if suppressed > 0 {
 		attrs = append(attrs, slog.Int("suppressed", suppressed))
 	}
-	p.cfg.Logger.LogAttrs(r.Context(), level, "audit", attrs...)
+	p.cfg.Audit.LogAttrs(r.Context(), level, "audit", attrs...)
 }
 
-func outcome(code int, err error) string {
+// refusalsOf is the bound on the lines of a caller. Those without an identity
+// must not be able to hide what a known one tries.
+func (p *Pages) refusalsOf(r *Request) *refusals {
+	if r.Who != "" {
+		return &p.refused.known
+	}
+	return &p.refused.unknown
+}
+
+// outcome of a request that was not admitted is "refused" whatever its code: who
+// brings about that a check fails has done nothing either.
+func (r *Request) outcome(code int, err error) string {
 	switch {
 	case err == nil:
 		return "done"
-	case code >= http.StatusInternalServerError:
+	case r.admitted && code >= http.StatusInternalServerError:
 		return "failed"
 	}
 	return "refused"
@@ -182,7 +198,21 @@ func truncate(s string) string {
 // steer it or reorder the text around them are spelled out. Line breaks and
 // tabs stay.
 func visible(s string) string {
+	if plain(s) {
+		return s
+	}
 	return escape(s, func(r rune) bool { return r == '\n' || r == '\t' || !unicode.In(r, unicode.Cc, unicode.Bidi_Control) })
+}
+
+// plain says whether a text is of printing ASCII characters, and so has nothing
+// to spell out. Most texts are, and this is quick.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < ' ' || c > '~') && c != '\n' && c != '\t' {
+			return false
+		}
+	}
+	return true
 }
 
 // escape spells out the characters that are not fine.

@@ -144,7 +144,7 @@ func TestAuditHasTheReason(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f.log = &lines{}
-			f.pages.cfg.Logger = slog.New(slog.NewJSONHandler(f.log, nil))
+			f.pages.cfg.Audit = slog.New(slog.NewJSONHandler(f.log, nil))
 			r, err := http.NewRequest("POST", f.URL+c.path, strings.NewReader(c.body))
 			if err != nil {
 				t.Fatal(err)

@@ -3,14 +3,13 @@ package status
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/go-easyops/easyops/runtime/cache"
+	"github.com/go-easyops/easyops/runtime/cache/caches"
 )
 
 const cachesPath = "/internal/clearcache"
@@ -21,13 +20,13 @@ const clearTimeout = 5 * time.Second
 
 // cachePages are the pages of caches.
 type cachePages struct {
-	group   *cache.Group
+	group   *caches.Group
 	timeout time.Duration
 }
 
 // HandleCaches registers /internal/clearcache, which lists the caches of a group
 // and clears them all, and /internal/clearcache/{name} for one of them.
-func (p *Pages) HandleCaches(group *cache.Group) error {
+func (p *Pages) HandleCaches(group *caches.Group) error {
 	return p.handleAll(cachePages{group, clearTimeout}.pages())
 }
 
@@ -56,27 +55,28 @@ func (c cachePages) clearAll(r *Request) (View, error) {
 	wg.Wait()
 	cleared := []string{}
 	for i, one := range all {
+		noteCleared(r, one, errs[i])
 		if errs[i] == nil {
-			noteCleared(r, one)
 			cleared = append(cleared, one.Name)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	if failed := slices.DeleteFunc(errs, func(err error) bool { return err == nil }); len(failed) > 0 {
+		why := errors.Join(failed[:min(len(failed), maxNames)]...).Error()
 		return View{}, Errorf(http.StatusInternalServerError, "%d of %d caches are clear; the others may not be: %s",
-			len(cleared), len(all), strings.ReplaceAll(err.Error(), "\n", "; "))
+			len(cleared), len(all), strings.ReplaceAll(why, "\n", "; "))
 	}
 	return c.clearedView(cleared), nil
 }
 
 func (c cachePages) clearedView(cleared []string) View {
-	plain := "cleared: " + strings.Join(cleared, ", ")
+	plain := "cleared: " + firstOf(cleared)
 	if len(cleared) == 0 {
 		plain = "there are no caches to clear"
 	}
 	now := c.data()
 	return View{
 		Title: "Caches are clear", Plain: plain,
-		Data: CachesData{Listed: Listed{Total: len(now), Matched: len(now), Sort: "name"}, Caches: now, Cleared: cleared},
+		Data: CachesData{Listed: Listed{Total: len(now), Matched: len(now), Sort: "name"}, Caches: now[:min(len(now), listDefault)], Cleared: cleared[:min(len(cleared), listMost)]},
 		Body: []Block{Text(sentence(plain)), Links{Text: "Further:", Links: []Cell{Link(cachesPath, "all caches")}}},
 	}
 }
@@ -90,18 +90,22 @@ func (c cachePages) data() []Cache {
 	return all
 }
 
-func (c cachePages) clear(r *Request, one cache.Info) error {
+func (c cachePages) clear(r *Request, one caches.Info) error {
 	ctx, cancel := context.WithTimeout(r.Context(), c.timeout)
 	defer cancel()
 	return c.group.Clear(ctx, one.Name, r.Who)
 }
 
-func noteCleared(r *Request, one cache.Info) {
+// noteCleared notes for the log how a cache was, and what has become of it.
+func noteCleared(r *Request, one caches.Info, err error) {
+	from, to := "", "cleared"
 	if one.Counted {
-		r.Changed("cache "+one.Name, entriesText(one.Entries), "0")
-	} else {
-		r.Changed("cache "+one.Name, "", "cleared")
+		from, to = count(one.Entries, "entries"), "0"
 	}
+	if err != nil {
+		to = "not cleared"
+	}
+	r.Changed("cache "+one.Name, from, to)
 }
 
 func (c cachePages) getOne(r *Request) (View, error) {
@@ -115,12 +119,14 @@ func (c cachePages) getOne(r *Request) (View, error) {
 func (c cachePages) clearOne(r *Request) (View, error) {
 	one, err := c.find(r)
 	if err != nil {
+		noteCleared(r, caches.Info{Name: r.PathValue("name")}, err)
 		return View{}, err
 	}
-	if err := c.clear(r, one); err != nil {
+	err = c.clear(r, one)
+	noteCleared(r, one, err)
+	if err != nil {
 		return View{}, Errorf(http.StatusInternalServerError, "%v", err)
 	}
-	noteCleared(r, one)
 	if now, err := c.find(r); err == nil {
 		one = now
 	}
@@ -129,15 +135,16 @@ func (c cachePages) clearOne(r *Request) (View, error) {
 
 // find finds the cache that the path names. A name is compared with those that
 // there are, and used for nothing else.
-func (c cachePages) find(r *Request) (cache.Info, error) {
+func (c cachePages) find(r *Request) (caches.Info, error) {
 	name := r.PathValue("name")
 	if one, ok := c.group.Get(name); ok {
 		return one, nil
 	}
-	return cache.Info{}, Errorf(http.StatusNotFound, "there is no cache %.64q here: %s", name, c.names())
+	return caches.Info{}, Errorf(http.StatusNotFound, "there is no cache %.64q here: %s", name, c.names())
 }
 
-// maxNames is how many caches an error names.
+// maxNames is how many caches a sentence names, and of how many it tells why
+// they are not clear.
 const maxNames = 50
 
 func (c cachePages) names() string {
@@ -145,13 +152,22 @@ func (c cachePages) names() string {
 	if len(all) == 0 {
 		return "this server has none"
 	}
-	var names []string
-	for _, one := range all[:min(len(all), maxNames)] {
-		names = append(names, one.Name)
+	names := make([]string, len(all))
+	for i, one := range all {
+		names[i] = one.Name
 	}
-	text := "there are " + strings.Join(names, ", ")
-	if more := len(all) - maxNames; more > 0 {
-		text += " and " + strconv.Itoa(more) + " more, which GET " + cachesPath + " lists"
+	text := "there are " + firstOf(names)
+	if len(all) > maxNames {
+		text += ", which GET " + cachesPath + " lists"
+	}
+	return text
+}
+
+// firstOf are the first of names, and how many more there are.
+func firstOf(names []string) string {
+	text := strings.Join(names[:min(len(names), maxNames)], ", ")
+	if more := len(names) - maxNames; more > 0 {
+		text += " and " + thousands(more) + " more"
 	}
 	return text
 }
@@ -163,7 +179,7 @@ func (c cachePages) getAll(r *Request) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	v := View{Data: CachesData{Listed: s.Listed, Caches: append([]Cache{}, s.Rows...)}, Body: s.Blocks, Live: true}
+	v := View{Data: CachesData{Listed: s.Listed, Caches: append([]Cache{}, s.Rows...)}, Body: s.Blocks, Live: len(all) > 0}
 	if len(all) > 0 {
 		v.Body = append(v.Body, Action{Path: cachesPath, Label: "Clear all caches", Help: "What was in them is got anew, which is dear for a while. Each can be cleared alone on its own page."})
 	}
@@ -196,7 +212,7 @@ func cachesListing(now time.Time) listing[Cache] {
 }
 
 // oneView shows one cache, with the columns of the list.
-func oneView(one cache.Info, cleared []string) View {
+func oneView(one caches.Info, cleared []string) View {
 	c := cacheData(one)
 	var kv KV
 	for _, column := range cachesListing(time.Now()).Columns[1:] {
@@ -216,7 +232,7 @@ func oneView(one cache.Info, cleared []string) View {
 	return v
 }
 
-func cacheData(one cache.Info) Cache {
+func cacheData(one caches.Info) Cache {
 	return Cache{
 		Name: one.Name, Counted: one.Counted, Entries: one.Entries, Max: one.Max, TTL: Seconds(one.TTL),
 		Hits: one.Hits, Misses: one.Misses, Evictions: one.Evictions, ClearedAt: one.ClearedAt.UTC(), ClearedBy: one.ClearedBy,
@@ -251,19 +267,12 @@ func (c Cache) rate() string {
 	if c.share() < 0 {
 		return none
 	}
-	return fmt.Sprintf("%.1f %%", 100*c.share())
+	return percent(c.Hits, c.Hits+c.Misses)
 }
 
 func (c Cache) lastCleared(now time.Time) Cell {
 	if c.ClearedAt.IsZero() {
 		return Cell{Text: "never", Tone: Muted}
 	}
-	return Str(lasting(now.Sub(c.ClearedAt)) + " ago by " + c.ClearedBy)
-}
-
-func entriesText(n int) string {
-	if n == 1 {
-		return "1 entry"
-	}
-	return thousands(n) + " entries"
+	return Str(since(c.ClearedAt, now) + " by " + c.ClearedBy)
 }

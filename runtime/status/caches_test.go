@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/cache"
+	"github.com/go-easyops/easyops/runtime/cache/caches"
 )
 
 // cachesFixture is a server with caches of its own, where clearing "broken"
 // fails and clearing "stuck" never ends before the test.
-func cachesFixture(t *testing.T, timeout time.Duration) (f *fixture, users *cache.Cache[string, int], group *cache.Group) {
+func cachesFixture(t *testing.T, timeout time.Duration) (f *fixture, users *cache.Cache[string, int], group *caches.Group) {
 	t.Helper()
-	group = cache.NewGroup(slog.New(slog.DiscardHandler))
+	group = caches.NewGroup(slog.New(slog.DiscardHandler))
 	waitFor(t, func() bool { // that of another test is collected, and its name is free
 		runtime.GC()
 		_, taken := group.Get("page-users")
@@ -73,7 +74,7 @@ func TestCachesAreListed(t *testing.T) {
 	if len(one.Caches) != 1 || one.Caches[0] != want || one.Cleared != nil {
 		t.Errorf("%+v", one)
 	}
-	f.asOperator("GET", cachesPath).want(t, 200, "page-users", "2 of 500", "50.0 %", "never")
+	f.asOperator("GET", cachesPath).want(t, 200, "page-users", "2 of 500", "50 %", "never")
 	f.asOperator("GET", cachesPath, "Accept", asHTML).want(t, 200, `href="/internal/clearcache/page-users"`, "Clear all caches", `method="post"`)
 	f.asOperator("GET", cachesPath+"/page-users", "Accept", asHTML).want(t, 200, "Clear this cache", `action="/internal/clearcache/page-users"`)
 	f.asOperator("GET", cachesPath+"/page-other", "Accept", asHTML).want(t, 200, "never")
@@ -134,10 +135,18 @@ func TestClearingThatFails(t *testing.T) {
 		t.Error("one that fails keeps others from being cleared")
 	}
 	line := f.log.audits(t)[0]
-	if line["outcome"] != "failed" || !strings.Contains(line["what"].(string), "cache page-users") || strings.Contains(line["what"].(string), "page-broken") {
-		t.Errorf("audit: %v", line)
+	for _, want := range []string{"cache page-users=0", "cache page-broken=not cleared", "cache page-stuck=not cleared"} {
+		if line["outcome"] != "failed" || !strings.Contains(line["new"].(string), want) {
+			t.Errorf("audit: %v", line)
+		}
 	}
 	f.asOperator("POST", cachesPath+"/page-broken").want(t, 500, "disk is gone")
+	f.asOperator("POST", cachesPath+"/page-brokn").want(t, 404)
+	for i, name := range []string{"page-broken", "page-brokn"} {
+		if line := f.log.audits(t)[1+i]; line["what"] != "cache "+name || line["new"] != "not cleared" {
+			t.Errorf("audit: %v", line)
+		}
+	}
 	f.asOperator("POST", cachesPath+"/page-stuck").want(t, 500, "already")
 	if _, all := f.asOperator("GET", cachesPath, "Accept", asJSON).caches(t); !all["page-broken"].ClearedAt.IsZero() || all["page-users"].ClearedBy != "alice" {
 		t.Errorf("%+v", all)
@@ -175,4 +184,44 @@ func TestUnknownCaches(t *testing.T) {
 		t.Errorf("the error has %d bytes", len(a.body))
 	}
 	runtime.KeepAlive(keep)
+}
+
+// With thousands of caches, each answer comes in time and in bounds.
+func TestManyCaches(t *testing.T) {
+	f, _, group := cachesFixture(t, time.Second)
+	many := 10_000
+	if raceEnabled {
+		many = 1_000
+	}
+	kept := make([]*cache.Cache[int, int], many/10) // the others are lighter
+	for i := range kept {
+		kept[i] = cache.New[int, int]("many-of-the-process-with-one-and-the-same-name", cache.Options{TTL: time.Minute})
+		kept[i].Put(i, i)
+	}
+	for i := range many - len(kept) {
+		group.Register(fmt.Sprintf("many-of-this-server-with-a-name-that-is-sixty-four-long-%08d", i), func(context.Context) error { return nil })
+	}
+	for _, accept := range []string{asHTML, asJSON, "text/plain"} {
+		for _, ask := range []struct{ method, path string }{
+			{"GET", cachesPath}, {"GET", cachesPath + "?limit=10000"}, {"GET", cachesPath + "/page-users"}, {"GET", cachesPath + "/page-others"}, {"POST", cachesPath},
+		} {
+			best, size := time.Hour, 0
+			for range 3 {
+				start := time.Now()
+				a := f.asOperator(ask.method, ask.path, "Accept", accept)
+				best, size = min(best, time.Since(start)), len(a.body)
+			}
+			t.Logf("%6.1f ms %8d bytes %s %s %s", best.Seconds()*1000, size, ask.method, ask.path, accept)
+			if size > 1_000_000 {
+				t.Errorf("%s %s as %s has %d bytes", ask.method, ask.path, accept, size)
+			}
+			if ask.method == "GET" && !raceEnabled && best > 50*time.Millisecond {
+				t.Errorf("%s as %s takes %v", ask.path, accept, best)
+			}
+		}
+	}
+	if kept[0].Stats().Entries != 0 {
+		t.Error("it is not clear")
+	}
+	runtime.KeepAlive(kept)
 }

@@ -3,7 +3,6 @@ package status
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -34,8 +33,8 @@ func (d CallersData) view(r *Request, now time.Time) (View, error) {
 	}
 	v := View{Data: d, Body: s.Blocks, Live: true}
 	if d.Unlisted > 0 {
-		v.Body = append([]Block{Text(thousands(d.Unlisted) + " calls are of callers without a row of their own: there are 1,024 rows, " +
-			"and those without a call for 10 minutes are given to new callers. They are counted in the rows of all others.")}, v.Body...)
+		v.Body = append([]Block{Text("Counted in the rows of all others: " + count(d.Unlisted, "calls") + " of callers without a row of their own. There are 1,024 rows, " +
+			"and those without a call for 10 minutes are given to new callers.")}, v.Body...)
 	}
 	return v, nil
 }
@@ -49,9 +48,9 @@ func callersListing(now time.Time) listing[Caller] {
 			{"caller", "Caller", Caller.cell, by(Caller.name)},
 			{"calls", "Calls", func(c Caller) Cell { return Str(thousands(c.Calls)) }, by(func(c Caller) uint64 { return c.Calls })},
 			{"errors", "Errors", Caller.errors, by(func(c Caller) uint64 { return c.Failed })},
-			{"last", "Last call", func(c Caller) Cell { return Str(lasting(now.Sub(c.Last)) + " ago") }, byTime(func(c Caller) time.Time { return c.Last })},
-			{"p50", "p50", func(c Caller) Cell { return Str(shortOrNone(c.P50)) }, by(func(c Caller) Seconds { return c.P50 })},
-			{"p99", "p99", func(c Caller) Cell { return Str(shortOrNone(c.P99)) }, by(func(c Caller) Seconds { return c.P99 })},
+			{"last", "Last call", func(c Caller) Cell { return Str(since(c.Last, now)) }, byTime(func(c Caller) time.Time { return c.Last })},
+			{"p50", "p50", func(c Caller) Cell { return Str(c.P50.orNone()) }, by(func(c Caller) Seconds { return c.P50 })},
+			{"p99", "p99", func(c Caller) Cell { return Str(c.P99.orNone()) }, by(func(c Caller) Seconds { return c.P99 })},
 		},
 	}
 }
@@ -63,13 +62,6 @@ func by[T any, K cmp.Ordered](key func(T) K) func(a, b T) int {
 
 func byTime[T any](key func(T) time.Time) func(a, b T) int {
 	return func(a, b T) int { return key(a).Compare(key(b)) }
-}
-
-func shortOrNone(d Seconds) string {
-	if d == 0 {
-		return none
-	}
-	return short(time.Duration(d))
 }
 
 // name is the caller for people. An ID may be any text, so its kind is there too.
@@ -103,7 +95,9 @@ func (c Caller) errors() Cell {
 		return cmp.Or(cmp.Compare(c.Errors[b], c.Errors[a]), cmp.Compare(a, b))
 	})
 	for i, name := range names {
-		names[i] = name + " " + strconv.FormatUint(c.Errors[name], 10)
+		if len(names) > 1 {
+			names[i] += " " + thousands(c.Errors[name])
+		}
 	}
 	return Str(thousands(c.Failed) + ": " + strings.Join(names, ", "))
 }

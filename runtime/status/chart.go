@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -147,12 +148,19 @@ func (l Line) paths(span int, top float64) (line, area string) {
 	return lines.String(), areas.String()
 }
 
+// isEmpty says whether a line has points, and no value at any.
+func (l Line) isEmpty() bool {
+	return len(l.Values) > 0 && !slices.ContainsFunc(l.Values, func(v float64) bool { return !math.IsNaN(v) })
+}
+
 // Summary is the chart in words.
 func (c Chart) Summary() string {
 	var parts []string
 	for _, l := range c.Lines {
 		text := "no points yet"
-		if len(l.Values) > 0 {
+		if l.isEmpty() {
+			text = "no values yet"
+		} else if len(l.Values) > 0 {
 			text = fmt.Sprintf("last %s, at most %s", c.text(l.last()), c.text(l.most()))
 		}
 		if l.Name != "" {
@@ -185,7 +193,7 @@ func textChart(c Chart) string {
 	fmt.Fprintf(&b, "%s: %s\n", c.Title, c.Summary())
 	for _, l := range c.Lines {
 		if len(l.Values) > 0 {
-			fmt.Fprintf(&b, "  %s %s\n", l.sparkline(c.Top()), l.Name)
+			b.WriteString(strings.TrimRight("  "+l.sparkline(c.Top())+" "+l.Name, " ") + "\n")
 		}
 	}
 	return b.String()

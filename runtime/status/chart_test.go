@@ -42,7 +42,7 @@ func TestChartInWords(t *testing.T) {
 	c := Chart{Title: "Latency", From: "5 min ago", To: "now", Format: secondsText, Lines: []Line{
 		{Name: "p50", Values: []float64{0.001, math.NaN(), 0.002}}, {Name: "p99", Values: []float64{0.005, 0.1, math.NaN()}}, {Name: "p100"},
 	}}
-	const want = "Latency: From 5 min ago to now: p50 last 2ms, at most 2ms; p99 last –, at most 100ms; p100 no points yet.\n" +
+	const want = "Latency: From 5 min ago to now: p50 last 2 ms, at most 2 ms; p99 last –, at most 100 ms; p100 no points yet.\n" +
 		"  ▁ ▁ p50\n  ▁█  p99\n"
 	if got := textChart(c); got != want {
 		t.Errorf("%q, want %q", got, want)
@@ -59,5 +59,16 @@ func TestDigits(t *testing.T) {
 	}
 	if !strings.Contains((Chart{}).Summary(), "From") {
 		t.Error("a chart without lines has no summary")
+	}
+}
+
+func TestSummaryOfALineWithoutValues(t *testing.T) {
+	gap := math.NaN()
+	for want, values := range map[string][]float64{
+		"no points yet": nil, "no values yet": {gap, gap}, "last 2, at most 3": {gap, 3, 2},
+	} {
+		if got := (Chart{From: "then", To: "now", Lines: []Line{{Values: values}}}).Summary(); got != "From then to now: "+want+"." {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

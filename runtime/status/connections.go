@@ -2,7 +2,6 @@ package status
 
 import (
 	"cmp"
-	"fmt"
 	"strconv"
 	"time"
 )
@@ -31,23 +30,33 @@ func (d ConnectionsData) view(r *Request, now time.Time) (View, error) {
 
 // outbound describes the clients, and makes them what their JSON promises.
 func (d *ConnectionsData) outbound(now time.Time) Section {
-	seen, clients := map[string]int{}, d.Outbound
+	clients := d.Outbound
+	ids := anchors(clients)
 	sec := Section{ID: "outbound", Title: "Outbound"}
 	d.Outbound = []Outbound{}
-	for _, o := range clients {
+	for i, o := range clients {
 		o = o.whole()
 		d.Outbound = append(d.Outbound, o)
-		seen[o.Service]++
-		id := o.Service
-		if n := seen[o.Service]; n > 1 {
-			id += "-" + strconv.Itoa(n)
-		}
-		sec.Body = append(sec.Body, o.section(id, now))
+		sec.Body = append(sec.Body, o.section(ids[i], now))
 	}
 	if len(d.Outbound) == 0 {
 		sec.Body = []Block{Text("This process has no open client: it makes one by a Dial function.")}
 	}
 	return sec
+}
+
+// anchors are the fragments by which the page is linked to clients.
+func anchors(clients []Outbound) (ids []string) {
+	seen := map[string]int{}
+	for _, o := range clients {
+		seen[o.Service]++
+		id := o.Service
+		if n := seen[o.Service]; n > 1 {
+			id += "-" + strconv.Itoa(n)
+		}
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 // whole is the client with what its JSON promises: a list, and times in UTC.
@@ -87,7 +96,7 @@ func (o Outbound) listed() string {
 	case o.Listed == 0:
 		return "none"
 	}
-	return fmt.Sprintf("%d, connections to %d", o.Listed, len(o.Instances))
+	return thousands(o.Listed) + ", connections to " + thousands(len(o.Instances))
 }
 
 func (o Outbound) table(now time.Time) Table {
@@ -97,8 +106,8 @@ func (o Outbound) table(now time.Time) Table {
 	}
 	for _, i := range o.Instances {
 		t.Rows = append(t.Rows, []Cell{
-			Name(cmp.Or(i.ID, none)), Name(i.Addr), i.state(now), i.health(), Str(strconv.Itoa(i.InFlight)),
-			Str(strconv.FormatUint(i.Calls, 10)), Str(strconv.FormatUint(i.Failures, 10)), Str(i.latency()),
+			Name(cmp.Or(i.ID, none)), Name(i.Addr), i.state(now), i.health(o.listsNone()), Str(thousands(i.InFlight)),
+			Str(thousands(i.Calls)), Str(thousands(i.Failures)), Str(i.Latency.orNone()),
 			Str(cmp.Or(i.Class, none)), Str(cmp.Or(i.Version, none)),
 		})
 	}
@@ -131,14 +140,19 @@ func (o Outbound) faults() Table {
 	return t
 }
 
-// none stands in cells of a table for what is not known.
-const none = "–"
-
-func (i OutboundInstance) health() Cell {
-	if i.Health == "" { // a target says nothing about it
+// health is what the registry has, or had while it listed the instance. Where that
+// cannot be so it is not shown as good.
+func (i OutboundInstance) health(gone bool) Cell {
+	switch c := stateCell(i.Health); {
+	case i.Health == "": // a target says nothing about it
 		return Str(none)
+	case gone:
+		return Cell{Text: i.Health + " when last listed", Tone: Muted}
+	case i.State == "TRANSIENT_FAILURE" && c.Tone == Good:
+		return Cell{Text: i.Health, Tone: Neutral}
+	default:
+		return c
 	}
-	return stateCell(i.Health)
 }
 
 // state is the state, or what is left of an ejection.
@@ -147,26 +161,9 @@ func (i OutboundInstance) state(now time.Time) Cell {
 	case i.EjectedUntil.IsZero() || i.State != "READY":
 		return connectivity(i.State)
 	case left > 0:
-		return Cell{Text: fmt.Sprintf("ejected for %v", left.Round(100*time.Millisecond)), Tone: Bad}
+		return Cell{Text: "ejected for " + short(left), Tone: Bad}
 	}
 	return Cell{Text: "on trial", Tone: Warn}
-}
-
-func (i OutboundInstance) latency() string {
-	if i.Latency == 0 {
-		return none
-	}
-	return short(time.Duration(i.Latency))
-}
-
-// short is a duration of two or three digits, for people.
-func short(d time.Duration) string {
-	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
-		if d >= unit {
-			return d.Round(unit / 10).String()
-		}
-	}
-	return d.String()
 }
 
 // connectivity is a state of gRPC's, or one of the balancer's.

@@ -33,7 +33,7 @@ func TestConnectionsPage(t *testing.T) {
 	const path = "/internal/service-info/grpc-connections"
 	f := newFixture(t)
 	text := f.asOperator("GET", path)
-	text.want(t, 200, "== Outbound ==", "shop.v1.OrderService [READY]", "6, connections to 5", "3s ago", "120934", "1.8ms",
+	text.want(t, 200, "== Outbound ==", "shop.v1.OrderService [READY]", "6, connections to 5", "3 s ago", "120,934", "1.8 ms",
 		"ejected for ", "on trial", "owner alice", "connection refused", "target dns:///orders.example.org:443", "never", "not known yet", "etcd cannot be asked", "There is no connection")
 	if n := strings.Count(text.body, "Last answer"); n != 2 {
 		t.Errorf("%d times of answers, want one for each client that asks a registry", n)
@@ -116,7 +116,7 @@ func TestNoConnections(t *testing.T) {
 
 func TestShortDurations(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		2345678 * time.Microsecond: "2.3s", 1834567: "1.8ms", 1500: "1.5µs", 999: "999ns", 90 * time.Second: "1m30s",
+		2345678 * time.Microsecond: "2.3 s", 1834567: "1.8 ms", 1500: "1.5 µs", 999: "999 ns", 90 * time.Second: "1 min 30 s",
 	} {
 		if got := short(d); got != want {
 			t.Errorf("%d ns: %s, want %s", d, got, want)
@@ -159,5 +159,30 @@ func TestDependenciesPage(t *testing.T) {
 	b, err := json.Marshal(dependenciesView(nil).Data)
 	if err != nil || string(b) != `{"dependencies":[]}` {
 		t.Errorf("none: %s, %v", b, err)
+	}
+}
+
+// TestHealthOfAnInstanceThatIsGone is not shown as good.
+func TestHealthOfAnInstanceThatIsGone(t *testing.T) {
+	for _, c := range []struct {
+		health, state string
+		gone          bool
+		want          Cell
+	}{
+		{Ready, "READY", false, Cell{Text: Ready, Tone: Good}},
+		{Ready, "TRANSIENT_FAILURE", false, Cell{Text: Ready, Tone: Neutral}},
+		{"NOT_READY", "TRANSIENT_FAILURE", false, Cell{Text: "NOT_READY", Tone: Bad}},
+		{Ready, "TRANSIENT_FAILURE", true, Cell{Text: "READY when last listed", Tone: Muted}},
+		{Ready, "READY", true, Cell{Text: "READY when last listed", Tone: Muted}},
+		{"", "READY", true, Str(none)},
+	} {
+		i := OutboundInstance{ID: "a", Health: c.health, State: c.state}
+		if got := i.health(c.gone); got != c.want {
+			t.Errorf("%+v: %+v", c, got)
+		}
+	}
+	o := Outbound{Listed: 0, ListedAt: time.Unix(1, 0), Instances: []OutboundInstance{{Health: Ready, State: "TRANSIENT_FAILURE"}}}
+	if cell := o.table(time.Unix(2, 0)).Rows[0][3]; cell.Tone == Good {
+		t.Errorf("none is listed: %+v", cell)
 	}
 }

@@ -45,7 +45,7 @@ func (p *Pages) HandleDebug(heapDump bool) error {
 		p.costly("cpu", "CPU profile", "Where CPU time goes during ?seconds= (30 if not given).", p.cpu),
 		p.costly("profile", "CPU profile", "The CPU profile under the name that net/http/pprof gives it.", p.cpu),
 		p.costly("trace", "Execution trace", "What the scheduler does during ?seconds= (1 if not given), up to 64 MiB.", p.trace),
-		p.costly("goroutine", "Goroutines", "Where goroutines are, those that have waited longest first; for go tool pprof the profile; ?debug=2 in full as text.", p.goroutines),
+		p.costly("goroutine", "Goroutines", "Where goroutines are, those that have waited longest first; for go tool pprof the profile; ?debug=2 in full as text. Of many ?waits=1 reads how long each has waited.", p.goroutines),
 	}
 	for _, s := range snapshots {
 		pages = append(pages, p.costly(s.page, s.title, s.help, sampled(s.name)))

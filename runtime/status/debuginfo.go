@@ -27,9 +27,9 @@ func (p *Pages) debugView(r *Request) View {
 	url := func(path string) string { return p.ownURL(r.Request, path) }
 	return View{Data: d, Body: []Block{
 		KV{
-			{"Goroutines", Cell{Text: fmt.Sprint(d.Goroutines), Link: debugPath + "goroutine"}},
+			{"Goroutines", Cell{Text: thousands(d.Goroutines), Link: debugPath + "goroutine"}},
 			{"CPUs", Str(fmt.Sprintf("%d, GOMAXPROCS %d", d.CPUs, d.MaxProcs))},
-			{"Heap", Str(bytesText(d.HeapBytes) + " in use, " + bytesText(d.SystemBytes) + " from the system")},
+			{"Heap", Str(memory(d.HeapBytes) + " in use, " + memory(d.SystemBytes) + " from the system")},
 			{"Garbage collections", Str(fmt.Sprint(d.GCCycles))},
 		},
 		Section{ID: "profiles", Title: "Profiles", Body: []Block{t, Text("They run one at a time, and each is written to the log.")}},
@@ -37,8 +37,8 @@ func (p *Pages) debugView(r *Request) View {
 			p.pprof(r, "cpu", "?seconds=10"),
 			p.pprof(r, "pprofheapdump", ""),
 			p.pprof(r, "mutex", "?seconds=10"),
-			p.curl(r.Request, "-s -o trace.out ", "'"+url(debugPath+"trace")+"?seconds=5'") + " && go tool trace trace.out",
-			p.curl(r.Request, "-s ", "'"+url(debugPath+"goroutine")+"?format=text'"),
+			p.curl(r.Request, "-s -o trace.out ", url(debugPath+"trace")+"?seconds=5") + " && go tool trace trace.out",
+			p.curl(r.Request, "-s ", url(debugPath+"goroutine")+"?format=text"),
 		}, "\n"))}},
 	}}
 }
@@ -52,7 +52,7 @@ func (p *Pages) pprof(r *Request, profile, query string) string {
 		return "go tool pprof -http=: " + from
 	}
 	file := profile + ".pb.gz"
-	return p.curl(r.Request, "-s -o "+file+" ", "'"+from+"'") + " && go tool pprof -http=: " + file
+	return p.curl(r.Request, "-s -o "+file+" ", from) + " && go tool pprof -http=: " + file
 }
 
 func readDebug() DebugData {
@@ -63,9 +63,4 @@ func readDebug() DebugData {
 		HeapBytes: m.HeapInuse, SystemBytes: m.Sys, GCCycles: m.NumGC, MemoryLimit: debug.SetMemoryLimit(-1),
 		Pages: []DebugPage{},
 	}
-}
-
-func bytesText(n uint64) string {
-	const mib = 1 << 20
-	return fmt.Sprintf("%.1f MiB", float64(n)/mib)
 }

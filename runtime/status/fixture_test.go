@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +19,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 )
+
+// raceEnabled says that the race detector is on, which takes its time.
+var raceEnabled = func() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+}()
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -118,14 +126,12 @@ func (f *fixture) overview() OverviewData {
 		Process:      ProcessData{Goroutines: 40, HeapBytes: 5 << 20, SystemBytes: 12 << 20, GCCycles: 7, GCPause: Seconds(time.Millisecond), MaxProcs: 2},
 		History:      []HistoryData{{Step: Seconds(5 * time.Second), End: now}, {Step: Seconds(time.Minute), Points: []HistoryPoint{}}},
 		RecentErrors: []RecentError{},
-		Methods:      []MethodTraffic{{"echo.v1.EchoService/Echo", five}, {"other", minute}},
+		Methods:      []MethodTraffic{{Method: "echo.v1.EchoService/Echo", TrafficData: five}, {Method: "other", TrafficData: minute}},
 	}
 	for i := range 60 {
 		d.History[0].Points = append(d.History[0].Points, HistoryPoint{Calls: uint64(i % 7), Errors: uint64(i % 2), P99: minute.P99, Goroutines: 40 + i, HeapBytes: 5 << 20})
 	}
-	for range 3 {
-		d.RecentErrors = append(d.RecentErrors, RecentError{Time: now, Method: "echo.v1.EchoService/Repeat", Code: "INTERNAL", Peer: "10.0.0.1:1", Error: "disk full"})
-	}
+	d.RecentErrors = append(d.RecentErrors, RecentError{Time: now, Count: 3, Fault: true, Method: "echo.v1.EchoService/Repeat", Code: "INTERNAL", Peer: "10.0.0.1:1", Error: "disk full"})
 	return d
 }
 

@@ -30,19 +30,22 @@ type (
 		Grouped int `json:"grouped"`
 		// Matched is how many groups the filter leaves, of which as many are
 		// shown as there is room for.
-		Matched int              `json:"matched"`
-		Filter  string           `json:"filter,omitempty"`
+		Matched int    `json:"matched"`
+		Filter  string `json:"filter,omitempty"`
+		// NoWaits says that the groups are of places alone: their states and how
+		// long they have waited were not read.
+		NoWaits bool             `json:"no_waits,omitempty"`
 		Groups  []GoroutineGroup `json:"groups"` // those that have waited longest first, then the largest
 	}
 	// GoroutineGroup is the goroutines that are in the same place, in
 	// [GoroutinesData].
 	GoroutineGroup struct {
 		Count int    `json:"count"`
-		State string `json:"state"` // such as "chan receive"
+		State string `json:"state,omitempty"` // such as "chan receive"; empty where it was not read
 		// Longest is for how many minutes the one has waited that waits
-		// longest; 0 is less than one.
-		Longest int     `json:"longest_wait_minutes"`
-		Example int     `json:"example"` // the number of that one
+		// longest; 0 is less than one, nil that it was not read.
+		Longest *int    `json:"longest_wait_minutes,omitempty"`
+		Example int     `json:"example,omitempty"` // the number of that one
 		Frames  []Frame `json:"frames"`
 		Created Frame   `json:"created_by,omitzero"`
 	}
@@ -82,19 +85,19 @@ func groupStacks(dump []byte) (groups []GoroutineGroup, total int) {
 		place := placeOf(state, frames, created)
 		g := byPlace[place]
 		if g == nil {
-			g = &GoroutineGroup{State: state, Longest: minutes, Example: id, Frames: frames, Created: created}
+			g = &GoroutineGroup{State: state, Longest: &minutes, Example: id, Frames: frames, Created: created}
 			byPlace[place] = g
 		}
 		g.Count++
-		if minutes > g.Longest {
-			g.Longest, g.Example = minutes, id
+		if minutes > *g.Longest {
+			g.Longest, g.Example = &minutes, id
 		}
 	}
 	for _, g := range byPlace {
 		groups = append(groups, *g)
 	}
 	slices.SortFunc(groups, func(a, b GoroutineGroup) int {
-		return cmp.Or(cmp.Compare(b.Longest, a.Longest), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Example, b.Example))
+		return cmp.Or(cmp.Compare(*b.Longest, *a.Longest), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Example, b.Example))
 	})
 	return groups, total
 }

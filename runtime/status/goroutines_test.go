@@ -52,18 +52,22 @@ func TestGroupStacks(t *testing.T) {
 	wait := []Frame{{"pkg.(*T[...]).wait", "/src/pkg/t.go:7"}}
 	start := Frame{"pkg.Start", "/src/pkg/t.go:3"}
 	want := []GoroutineGroup{
-		{Count: 1, State: "chan receive, locked to thread", Longest: 90, Example: 8, Frames: wait, Created: start},
-		{Count: 2, State: "chan receive", Longest: 7, Example: 9, Frames: wait, Created: start},
-		{Count: 1, State: "GC worker (idle)", Longest: 1, Example: 10, Frames: []Frame{
+		{Count: 1, State: "chan receive, locked to thread", Longest: new(90), Example: 8, Frames: wait, Created: start},
+		{Count: 2, State: "chan receive", Longest: new(7), Example: 9, Frames: wait, Created: start},
+		{Count: 1, State: "GC worker (idle)", Longest: new(1), Example: 10, Frames: []Frame{
 			{"runtime.gopark", "/go/src/runtime/proc.go:460"}, {"...additional frames elided...", ""},
 		}, Created: Frame{"runtime.gcBgMarkStartWorkers", "/go/src/runtime/mgc.go:1"}},
-		{Count: 1, State: "running", Example: 1, Frames: []Frame{{"main.f", "/src/main.go:12"}, {"main.main", "/src/main.go:20"}}},
-		{Count: 1, State: "select", Example: 11}, // cut off
+		{Count: 1, State: "running", Longest: new(0), Example: 1, Frames: []Frame{{"main.f", "/src/main.go:12"}, {"main.main", "/src/main.go:20"}}},
+		{Count: 1, State: "select", Longest: new(0), Example: 11}, // cut off
 	}
 	if diff := cmp.Diff(want, groups); diff != "" || total != 6 {
 		t.Errorf("%d goroutines: %s", total, diff)
 	}
-	if text := fmt.Sprintf("%+v", groups); strings.Contains(text, "canary") || strings.Contains(text, "0xc0") {
+	text, err := json.Marshal(groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := string(text); strings.Contains(text, "canary") || strings.Contains(text, "0xc0") {
 		t.Errorf("values are shown: %s", text)
 	}
 }
@@ -119,7 +123,7 @@ func FuzzGroupStacks(f *testing.F) {
 		sum := 0
 		for _, g := range groups {
 			sum += g.Count
-			if g.Longest < 0 || g.Count < 1 || g.where() == "" && len(g.Frames) == 0 || len(g.State) > maxFrameName+8 {
+			if *g.Longest < 0 || g.Count < 1 || g.where() == "" && len(g.Frames) == 0 || len(g.State) > maxFrameName+8 {
 				t.Errorf("%+v", g)
 			}
 			for _, frame := range g.Frames {
@@ -138,17 +142,24 @@ func FuzzGroupStacks(f *testing.F) {
 // park parks goroutines until they are let go.
 func park(t *testing.T, n int) {
 	t.Helper()
-	var wg, begun sync.WaitGroup
-	end := make(chan struct{})
-	begun.Add(n)
+	var wg sync.WaitGroup
+	end, before := make(chan struct{}), parked()
 	for range n {
-		wg.Go(func() {
-			begun.Done()
-			<-end
-		})
+		wg.Go(func() { <-end })
 	}
-	begun.Wait()
 	t.Cleanup(func() { close(end); wg.Wait() })
+	waitFor(t, func() bool { return parked() == before+n })
+}
+
+// parked is how many are.
+func parked() (n int) {
+	groups, _ := groupPlaces(readPlaces())
+	for _, g := range groups {
+		if g.Frames[0].Function == "runtime.gopark" && strings.Contains(g.where(), "status.park") {
+			n += g.Count
+		}
+	}
+	return n
 }
 
 func TestGoroutinesPage(t *testing.T) {
@@ -210,7 +221,7 @@ func TestManyGoroutines(t *testing.T) {
 		n = 5_000 // the race detector ends the process at 8,128
 	}
 	park(t, n)
-	for _, query := range []string{"format=html&limit=1000", "format=json&limit=1000", "format=text&limit=1000", ""} {
+	for _, query := range []string{"format=html&limit=1000", "format=json&limit=1000", "format=text&limit=1000", "format=html&waits=1", ""} {
 		start := time.Now()
 		a := f.asOperator("GET", debugPath+"goroutine?"+query)
 		t.Logf("%s: %d bytes in %v", query, len(a.body), time.Since(start))

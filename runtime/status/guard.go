@@ -1,6 +1,10 @@
 package status
 
 import (
+	"bytes"
+	"errors"
+	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -22,6 +26,8 @@ func (p *Pages) admit(w http.ResponseWriter, r *Request, pg *Page) error {
 		p.checkOrigin,
 		p.checkBody,
 		p.checkAccess,
+		p.checkQuery,
+		p.readBody,
 	} {
 		if err := guard(w, r, pg); err != nil {
 			return err
@@ -37,7 +43,11 @@ func (p *Pages) checkMethod(w http.ResponseWriter, r *Request, pg *Page) error {
 	w.Header().Set("Allow", strings.Join(pg.methods(), ", "))
 	if pg.Post == nil || pg.Get != nil {
 		u := p.ownURL(r.Request, r.URL.Path)
-		return Errorf(http.StatusMethodNotAllowed, "%s is not answered here; send a GET: %s", visible(r.Method), p.curl(r.Request, "", u))
+		send := "send a GET: " + p.curl(r.Request, "", u)
+		if pg.Post != nil {
+			send += ", or a POST: " + p.curl(r.Request, "-X POST ", u)
+		}
+		return Errorf(http.StatusMethodNotAllowed, "%s is not answered here; %s", visible(r.Method), send)
 	}
 	return p.askForPost(r.Request, pg)
 }
@@ -72,27 +82,40 @@ func (p *Pages) postCommand(r *http.Request, a Action) string {
 	path, query, _ := strings.Cut(a.Path, "?")
 	u := p.ownURL(r, path)
 	if query != "" {
-		u = shellQuote(u + "?" + query)
+		u += "?" + query
 	}
 	return p.curl(r, "-X POST ", u)
 }
 
 // checkHost stops DNS rebinding: a web site that points its own name at this
-// server gets nothing, because the browser sends that name.
+// server gets nothing, because the browser sends that name. Scrapers know a
+// server by names that it does not: metrics are kept to its own names only
+// where they are asked for on loopback, of which no other machine is a part.
 func (p *Pages) checkHost(_ http.ResponseWriter, r *Request, pg *Page) error {
-	if !pg.internal() || p.knownHost(r.Request) {
+	kept := pg.internal() || pg.Access == Metrics && localAddr(r.Request).Addr().IsLoopback()
+	if !kept || p.knownHost(r.Request) {
 		return nil
 	}
 	return forbidden("%q is not a name of this server: use %s", visible(r.Host), p.ownURL(r.Request, r.URL.Path))
 }
 
 func (p *Pages) knownHost(r *http.Request) bool {
+	if !plainPort(r.Host) {
+		return false
+	}
 	host := canonicalHost(hostname(r.Host))
 	if host == "localhost" || p.hosts[host] {
 		return true
 	}
 	ip, err := netip.ParseAddr(host)
-	return err == nil && (ip.IsLoopback() || ip == localAddr(r).Addr())
+	return err == nil && ip.Zone() == "" && (ip.IsLoopback() || ip == localAddr(r).Addr())
+}
+
+// plainPort reports whether the port of a Host header, where it has one, is a
+// number: what is repeated in commands to copy must be no more than that.
+func plainPort(hostport string) bool {
+	_, port, err := net.SplitHostPort(hostport)
+	return err != nil || strings.Trim(port, "0123456789") == ""
 }
 
 // checkOrigin refuses what another web site made a browser send. GETs that
@@ -154,8 +177,51 @@ func (p *Pages) checkAccess(_ http.ResponseWriter, r *Request, pg *Page) error {
 	who, err := decide(r.Request)
 	r.Who = who // of whom it refuses too, for the log
 	if err != nil {
+		decisionOf(r.Request).keep(who, err) // who may not even read metrics is no operator
 		return asError(err, http.StatusForbidden)
 	}
+	return nil
+}
+
+// checkQuery refuses a query that is not read as it was meant: [url.URL.Query]
+// drops the parts that are malformed, and pages look for the names that they
+// know, so that a slip would do for good what was to be tried.
+func (p *Pages) checkQuery(_ http.ResponseWriter, r *Request, pg *Page) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return Errorf(http.StatusBadRequest, "the query is malformed (%s): write ?name=value, with & between several, "+
+			"and escape what is special in URLs", visible(err.Error()))
+	}
+	if r.Method != http.MethodPost {
+		return nil
+	}
+	known := append(slices.Clip(pg.Query), "reason")
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		if name != "format" && !slices.Contains(known, name) {
+			return Errorf(http.StatusBadRequest, "?%s is unknown, and nothing is done: a POST here knows %s", logged(name), strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
+// readBody reads the body before the page acts, so that one that does not come
+// keeps neither the audit line nor a shutdown waiting. The server's deadline
+// for reading a request bounds how long it takes.
+func (p *Pages) readBody(_ http.ResponseWriter, r *Request, _ *Page) error {
+	if r.Method != http.MethodPost || r.ContentLength == 0 {
+		return nil
+	}
+	body, err := io.ReadAll(r.Body)
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return Errorf(http.StatusRequestEntityTooLarge, "the body has more than %d bytes, and nothing is done", maxBody)
+	}
+	if err != nil {
+		return Errorf(http.StatusRequestTimeout, "the body did not arrive, and nothing is done: send as much as Content-Length says, or none")
+	}
+	if t, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); t != "application/json" {
+		r.form, _ = url.ParseQuery(string(body)) // a page that looks at more of it says what is wrong
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	return nil
 }
 

@@ -74,7 +74,7 @@ func expected(pg *Page, operator bool, method string, c circumstance) int {
 	switch {
 	case !slices.Contains(pg.methods(), method):
 		return 405
-	case c.foreign && strings.HasPrefix(pg.Path, "/internal"):
+	case c.foreign && (strings.HasPrefix(pg.Path, "/internal") || pg.Path == "/metrics"): // it is asked on loopback
 		return 403
 	case c.crossing && (method == "POST" || pg.Costly):
 		return 403
@@ -137,6 +137,12 @@ func TestGetThatWouldChangeSaysWhatToDo(t *testing.T) {
 	if len(f.stopped()) > 0 {
 		t.Error("a GET stopped the server")
 	}
+}
+
+func TestOtherMethodsAreToldBoth(t *testing.T) {
+	f := newParameterFixture(t)
+	u := f.URL + parametersPath
+	f.asOperator("PUT", parametersPath).want(t, 405, "PUT is not answered here; send a GET: curl "+u+", or a POST: curl -X POST "+u)
 }
 
 func TestForeignHostIsNotRepeatedInCommands(t *testing.T) {

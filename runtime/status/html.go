@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // The files that HTML pages consist of. They hold nothing secret, and error
@@ -35,7 +36,7 @@ var pageText string
 var pageTemplate = sync.OnceValue(func() *template.Template {
 	return template.Must(template.New("page").Funcs(template.FuncMap{
 		"kind": kind, "visible": visible, "paragraphs": paragraphs, "local": local, "tone": tone,
-		"rows": rowsHTML, "next": next, "dict": newNested, "at": at,
+		"rows": rowsHTML, "breakable": breakable, "next": next, "dict": newNested, "at": at,
 	}).Parse(pageText))
 })
 
@@ -185,7 +186,7 @@ func isBroad(body []Block) bool {
 func tocItems(body []Block) []tocItem {
 	var items []tocItem
 	for _, b := range body {
-		if s, ok := b.(Section); ok && s.ID != "" {
+		if s, ok := b.(Section); ok && s.ID != "" && !s.Unlisted {
 			items = append(items, tocItem{s.ID, s.Title, s.Mono, tocItems(s.Body)})
 		}
 	}
@@ -257,6 +258,21 @@ func tone(t Tone) string {
 		return "badge"
 	}
 	return ""
+}
+
+// breakable is a name that can be broken between its words: after what separates
+// them, and before capitals.
+func breakable(name string) template.HTML {
+	var b strings.Builder
+	last := ' '
+	for _, r := range visible(name) {
+		if strings.ContainsRune("./_-", last) || unicode.IsLower(last) && unicode.IsUpper(r) {
+			b.WriteString("<wbr>")
+		}
+		escapeTo(&b, string(r))
+		last = r
+	}
+	return template.HTML(b.String()) // every character in it is escaped
 }
 
 // at is the head of a column.

@@ -73,7 +73,7 @@ func (d VersionData) pairs() KV {
 		{"Runtime version", Name(d.RuntimeVersion)},
 		{"Go version", Name(d.GoVersion + " " + d.Platform)},
 		{"Started", Str(d.Started.Format(time.RFC3339))},
-		{"Up for", Str((time.Duration(d.UptimeSeconds) * time.Second).String())},
+		{"Up for", Str(lasting(time.Duration(d.UptimeSeconds) * time.Second))},
 		{"Instance", Name(d.Instance)},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // How much of a list an answer holds, so that it stays below 1 MB.
@@ -17,7 +18,7 @@ const (
 	listMost    = 10_000  // rows that the query can ask for
 	listRows    = 2_000   // of these in HTML, where a row takes more
 	listCells   = 8_000   // and cells there
-	listBytes   = 950_000 // of rows in JSON
+	listBytes   = 950_000 // of rows in JSON and in text
 )
 
 // listing is how a long list is shown: the query filters and sorts it, and says
@@ -28,6 +29,7 @@ type listing[T any] struct {
 	Sort    string // without a query, as in [Listed]
 	Caption string
 	Wide    int    // as in [Table]
+	Wraps   bool   // as in [Table]
 	Empty   string // in place of a list without rows
 	ID      string // of the section that the list is in, where the page has more
 }
@@ -44,7 +46,7 @@ type column[T any] struct {
 type shown[T any] struct {
 	Rows   []T
 	Listed Listed
-	Blocks []Block // the form, the table and the links
+	Blocks []Block // the form, the table and the links; none for JSON
 }
 
 // show finds the part of a list that a request asks for. It changes nothing in
@@ -68,8 +70,14 @@ func (l *listing[T]) show(r *http.Request, all []T) (shown[T], error) {
 	s.Rows = rows[s.Listed.Offset:min(s.Listed.Offset+q.limit, len(rows))]
 	if q.form == formJSON {
 		s.Rows = s.Rows[:fitting(s.Rows)]
+		return s, nil
 	}
-	s.Blocks = l.blocks(r.URL, q, s)
+	cells := l.cells(s.Rows)
+	if q.form == formText {
+		cells = cells[:l.fittingText(cells)]
+		s.Rows = s.Rows[:len(cells)]
+	}
+	s.Blocks = l.blocks(r.URL, q, s, cells)
 	return s, nil
 }
 
@@ -168,28 +176,61 @@ func (l *listing[T]) filter(all []T, text string) []T {
 	return rows
 }
 
-func (l *listing[T]) blocks(u *url.URL, q listQuery, s shown[T]) []Block {
+// fittingText is how many rows a table in text has room for: each is as long as
+// the heads and the longest cells make it.
+func (l *listing[T]) fittingText(rows [][]Cell) int {
+	if len(rows) <= listDefault {
+		return len(rows)
+	}
+	widths, beyond := make([]int, len(l.Columns)), 0 // in characters, and bytes that are more than these
+	for j, c := range l.Columns {
+		widths[j] = utf8.RuneCountInString(c.Name)
+	}
+	for i, row := range rows {
+		size := 0
+		for j, c := range row {
+			n := utf8.RuneCountInString(c.Text)
+			widths[j] = max(widths[j], n)
+			beyond += len(c.Text) - n
+			size += widths[j] + columnGap
+		}
+		if size*(i+2)+beyond > listBytes { // the head is a row as well
+			return i
+		}
+	}
+	return len(rows)
+}
+
+// cells are what a table shows of the rows.
+func (l *listing[T]) cells(rows []T) [][]Cell {
+	all := make([][]Cell, len(rows))
+	for i, row := range rows {
+		all[i] = make([]Cell, len(l.Columns))
+		for j, c := range l.Columns {
+			all[i][j] = c.Cell(row)
+		}
+	}
+	return all
+}
+
+func (l *listing[T]) blocks(u *url.URL, q listQuery, s shown[T], cells [][]Cell) []Block {
 	if s.Listed.Total == 0 {
 		return []Block{Table{Caption: l.Caption, Empty: l.Empty}}
 	}
-	return []Block{l.form(u, q), l.table(u, q, s), l.extent(u, q, s)}
+	return []Block{l.form(u, q), l.table(u, q, s.Listed, cells), l.extent(u, q, s)}
 }
 
-func (l *listing[T]) table(u *url.URL, q listQuery, s shown[T]) Table {
-	t := Table{Caption: l.Caption, Wide: l.Wide, Empty: fmt.Sprintf("None of %s matches %q.", count(s.Listed.Total, l.Noun), s.Listed.Filter)}
+func (l *listing[T]) table(u *url.URL, q listQuery, d Listed, cells [][]Cell) Table {
+	t := Table{
+		Caption: l.Caption, Wide: l.Wide, Wraps: l.Wraps, Rows: cells,
+		Empty: fmt.Sprintf("None of %s matches %q.", count(d.Total, l.Noun), d.Filter),
+	}
 	for _, c := range l.Columns {
 		t.Columns = append(t.Columns, c.Name)
 		t.Heads = append(t.Heads, l.head(u, q, c))
 	}
-	for _, row := range s.Rows {
-		cells := make([]Cell, len(l.Columns))
-		for i, c := range l.Columns {
-			cells[i] = c.Cell(row)
-		}
-		t.Rows = append(t.Rows, cells)
-	}
-	if s.Listed.Matched > 0 && len(s.Rows) == 0 {
-		t.Empty = fmt.Sprintf("There are no more than %s.", count(s.Listed.Matched, l.Noun))
+	if d.Matched > 0 && len(cells) == 0 {
+		t.Empty = fmt.Sprintf("There are no more than %s.", count(d.Matched, l.Noun))
 	}
 	return t
 }

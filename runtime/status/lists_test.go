@@ -89,7 +89,7 @@ func TestCallersPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := f.asOperator("GET", callersPath)
-	text.want(t, 200, "12 calls are of callers without a row", "service shop", "12,345", "12: INTERNAL 10, NOT_FOUND 2", "1 min 30 s ago", "1.5ms", "2s", "all others", "nobody")
+	text.want(t, 200, "12 calls of callers without a row", "service shop", "12,345", "12: INTERNAL 10, NOT_FOUND 2", "1 min 30 s ago", "1.5 ms", "2 s", "all others", "nobody")
 	if strings.Index(text.body, "nobody") > strings.Index(text.body, "service shop") {
 		t.Error("who has called most is not first")
 	}

@@ -11,15 +11,44 @@ type (
 		Now           time.Time       `json:"now"` // by the server's clock
 		Build         VersionData     `json:"build"`
 		Health        HealthData      `json:"health"`
+		Problems      []Problem       `json:"problems"` // what is wrong now, the worst first
 		Registry      *RegistryData   `json:"registry,omitempty"`
 		Process       ProcessData     `json:"process"`
 		Traffic       []TrafficData   `json:"traffic"` // of the last minute, 5 minutes and hour, in this order
+		Judged        []CallCounts    `json:"judged"`  // as traffic, without the services that every server has: those of grpc.*
 		InFlight      int64           `json:"calls_in_flight"`
-		Connections   int             `json:"connections"` // open on the port
-		History       []HistoryData   `json:"history"`     // fine, then coarse
+		Running       []RunningCalls  `json:"running_calls"` // those in flight by method, the oldest first
+		Connections   int             `json:"connections"`   // open on the port
+		History       []HistoryData   `json:"history"`       // fine, then coarse
 		RecentErrors  []RecentError   `json:"recent_errors"`
 		RecentActions []RecentAction  `json:"recent_actions"`
 		Methods       []MethodTraffic `json:"methods"` // those with calls in the last 5 minutes, busiest first
+		Clients       []Outbound      `json:"-"`       // whose problems are among Problems; they have a page of their own
+	}
+	// Problem is something that an operator should know of first.
+	Problem struct {
+		Level string `json:"level"` // bad, or warn for what is to be looked at
+		What  string `json:"what"`
+		Why   string `json:"why"`
+		Link  string `json:"link"` // the page, or the part of this one, that says more
+	}
+	// RunningCalls are the calls of one method that are in flight.
+	RunningCalls struct {
+		Method string  `json:"method"`
+		Stream bool    `json:"stream"` // they may last
+		Calls  int64   `json:"calls"`
+		Oldest Seconds `json:"oldest_seconds"`
+		// Ignoring are those of the calls that have ended more than 10 s ago,
+		// though their handlers go on; IgnoringFor is since when the first has.
+		Ignoring    int64   `json:"ignoring_context"`
+		IgnoringFor Seconds `json:"ignoring_context_seconds"`
+	}
+	// CallCounts is how many calls ended in a stretch of time that ends now.
+	CallCounts struct {
+		Window Seconds `json:"window_seconds"`
+		Calls  uint64  `json:"calls"`
+		Errors uint64  `json:"errors"` // as in [TrafficData]
+		Faults uint64  `json:"faults"`
 	}
 	// ProcessData is the process in a few figures.
 	ProcessData struct {
@@ -45,6 +74,7 @@ type (
 	MethodTraffic struct {
 		Method string `json:"method"` // "echo.v1.EchoService/Echo"
 		TrafficData
+		LastMinute CallCounts `json:"last_minute"`
 	}
 	// HistoryData is a line of points at equal distances, the oldest first.
 	HistoryData struct {
@@ -62,9 +92,12 @@ type (
 		Goroutines int     `json:"goroutines"`      // at its end
 		HeapBytes  uint64  `json:"heap_bytes"`      // at its end
 	}
-	// RecentError is a call that failed. Neither request nor answer is kept.
+	// RecentError is calls of one method that failed in the same way. Neither
+	// requests nor answers are kept. Who called is that of the last one.
 	RecentError struct {
-		Time    time.Time `json:"time"`
+		Time    time.Time `json:"time"`  // of the last one
+		Count   uint64    `json:"count"` // of a flood some are not counted here
+		Fault   bool      `json:"fault"` // it counts as one of [TrafficData]'s Faults
 		Method  string    `json:"method"`
 		Code    string    `json:"code"`
 		User    string    `json:"user,omitempty"`
@@ -82,7 +115,8 @@ type (
 		Old     string    `json:"old,omitempty"`
 		New     string    `json:"new,omitempty"`
 		Reason  string    `json:"reason,omitempty"`
-		Outcome string    `json:"outcome"` // done, refused or failed
+		Outcome string    `json:"outcome"`         // done, refused or failed
+		Error   string    `json:"error,omitempty"` // why it was refused or failed
 	}
 
 	// Listed says what part of a long list a page holds. The query asks for
@@ -139,6 +173,12 @@ type (
 		// Changed is what a POST changed, or with ?dry_run would change.
 		Changed []ParameterChange `json:"changed,omitempty"`
 		DryRun  bool              `json:"dry_run,omitempty"`
+		// Warning says which function that a POST had called has panicked or not
+		// returned. What it changed is changed.
+		Warning string `json:"warning,omitempty"`
+		// Stuck names the flag whose function has not returned for 5 s, and after it
+		// those whose functions wait for it.
+		Stuck []string `json:"stuck,omitempty"`
 	}
 	// Parameter is a flag. Values of secret ones are "REDACTED".
 	Parameter struct {
@@ -165,6 +205,9 @@ type (
 		Who     string    `json:"who"` // "revert" where a time to live has ended
 		Reason  string    `json:"reason,omitempty"`
 		Reverts time.Time `json:"reverts,omitzero"`
+		// Superseded says that it did not go back, or will not: a later change has
+		// decided.
+		Superseded bool `json:"superseded,omitempty"`
 	}
 
 	// CachesData is /internal/clearcache and /internal/clearcache/NAME.

@@ -48,7 +48,7 @@ func (p *Pages) HandleMetrics(from prometheus.Gatherer) error {
 		},
 		{
 			Path: "/metrics", Group: "This server", Title: "Metrics for Prometheus", Access: Metrics, Raw: serve,
-			Help: "The same under the path that Prometheus asks by default, for any Host.",
+			Help: "The same under the path that Prometheus asks by default, for any Host except on loopback.",
 		},
 	})
 }

@@ -57,9 +57,12 @@ func NobodyOperator(reason string) Authorizer {
 }
 
 func loopbackHost(hostport string) bool {
+	if !plainPort(hostport) {
+		return false
+	}
 	h := canonicalHost(hostname(hostport))
 	ip, err := netip.ParseAddr(h)
-	return h == "localhost" || err == nil && ip.IsLoopback()
+	return h == "localhost" || err == nil && ip.Zone() == "" && ip.IsLoopback()
 }
 
 // errNoSocket says that the system does not list the peer's socket.
@@ -77,7 +80,7 @@ func sameUser(peer, local netip.AddrPort) (string, error) {
 	}
 	if uid != os.Geteuid() {
 		return "", forbidden("the request comes from user %d of this machine and the server runs as user %d: "+
-			"only the latter is operator", uid, os.Geteuid())
+			"only the latter is operator: ask as that user", uid, os.Geteuid())
 	}
 	return fmt.Sprintf("local user %d", uid), nil
 }

@@ -50,6 +50,7 @@ func (p *Pages) overviewView(r *Request, d OverviewData) View {
 	slices.SortStableFunc(o.Methods, func(a, b MethodTraffic) int {
 		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(a.Method, b.Method))
 	})
+	o.Problems = o.found()
 	return View{Data: o.OverviewData, Body: o.body(), Live: true, Whole: true}
 }
 
@@ -63,6 +64,9 @@ type overviewPage struct {
 
 func (o *overviewPage) body() []Block {
 	body := []Block{o.problems(), o.tiles(), o.trafficTable()}
+	if old := o.oldCalls(); len(old.Rows) > 0 {
+		body = append(body, Section{ID: "running", Title: "Calls in flight", Body: []Block{Text("Those that take more than 10 s, without streams."), old}})
+	}
 	for _, h := range o.History {
 		if h.tellsMore() {
 			body = append(body, h.section())
@@ -82,25 +86,30 @@ func (o *overviewPage) last(i int) TrafficData {
 
 func (o *overviewPage) tiles() Tiles {
 	minute, five := o.last(0), o.last(1)
+	errors, p99 := percent(five.Errors, five.Calls)+" in "+five.span(), five.P99.orNone()+" in "+five.span()
+	judged := o.judged(0)
+	if five.span() == minute.span() { // the server is young
+		errors, p99 = "of the calls", "of the latency"
+	}
 	return Tiles{
 		{"Calls", Str(digits(minute.Rate) + "/s"), "in the last " + minute.span()},
-		{"Errors", minute.errorCell(), percent(five.Errors, five.Calls) + " in " + five.span()},
-		{"p99", Str(minute.duration(minute.P99)), minute.duration(five.P99) + " in " + five.span()},
+		{"Errors", Cell{Text: percent(minute.Errors, minute.Calls), Tone: judged.tone()}, errors},
+		{"p99", Str(minute.P99.orNone()), p99},
 		{"In flight", Str(thousands(o.InFlight)), "calls"},
 		{"Connections", Str(thousands(o.Connections)), "open"},
-		{"Heap", Str(memory(o.Process.HeapBytes)), bytesText(o.Process.SystemBytes) + " from the system"},
-		{"Goroutines", Str(thousands(o.Process.Goroutines)), fmt.Sprintf("on %d processors", o.Process.MaxProcs)},
-		{"Up for", Str(roughly(time.Duration(o.Build.UptimeSeconds) * time.Second)), "since " + o.Build.Started.UTC().Format("Jan 2 15:04")},
+		{"Heap", Str(memory(o.Process.HeapBytes)), memory(o.Process.SystemBytes) + " from the system"},
+		{"Goroutines", Str(thousands(o.Process.Goroutines)), "on " + count(o.Process.MaxProcs, "processors")},
+		{"Up for", Str(lasting(time.Duration(o.Build.UptimeSeconds) * time.Second)), "since " + o.Build.Started.UTC().Format("Jan 2 15:04")},
 	}
 }
 
 func (o *overviewPage) trafficTable() Section {
 	t := Table{Columns: append([]string{"In the last"}, trafficColumns...)}
 	for i, w := range o.Traffic {
-		if i > 0 && w == o.Traffic[i-1] { // the server is younger than both
+		if i > 0 && w.span() == o.Traffic[i-1].span() { // the server is younger than both
 			continue
 		}
-		t.Rows = append(t.Rows, append([]Cell{Str(w.span())}, w.cells()...))
+		t.Rows = append(t.Rows, append([]Cell{Str(w.span())}, w.cells(o.judged(i))...))
 	}
 	return Section{ID: "traffic", Title: "Calls", Body: []Block{t}}
 }
@@ -108,10 +117,15 @@ func (o *overviewPage) trafficTable() Section {
 // trafficColumns are the columns of TrafficData.cells.
 var trafficColumns = []string{"Calls", "Per second", "Errors", "Own faults", "p50", "p99", "Average"}
 
-func (d TrafficData) cells() []Cell {
+// cells are in the colours of what is judged of the calls.
+func (d TrafficData) cells(judged TrafficData) []Cell {
+	faults := Normal
+	if judged.Faults > 0 {
+		faults = Bad
+	}
 	return []Cell{
-		Str(thousands(d.Calls)), Str(digits(d.Rate)), toned(d.Errors, Warn), toned(d.Faults, Bad),
-		Str(d.duration(d.P50)), Str(d.duration(d.P99)), Str(d.duration(d.Average)),
+		Str(thousands(d.Calls)), Str(digits(d.Rate)), toned(d.Errors, judged.callersTone()), toned(d.Faults, faults),
+		Str(d.P50.orNone()), Str(d.P99.orNone()), Str(d.Average.orNone()),
 	}
 }
 
@@ -123,24 +137,32 @@ func toned(n uint64, tone Tone) Cell {
 	return Cell{Text: thousands(n), Tone: tone}
 }
 
-// errorCell is the share of the calls that failed.
-func (d TrafficData) errorCell() Cell {
-	c := Str(percent(d.Errors, d.Calls))
+// Errors that are not the server's faults are its callers' to mend. So many of
+// them, and this share of the calls, are to be looked at all the same.
+const (
+	manyErrors      = 20
+	manyErrorsShare = 20 // one in so many calls
+)
+
+// tone is that of the errors. What is not Normal is among the problems, too.
+func (d TrafficData) tone() Tone {
 	if d.Faults > 0 {
-		c.Tone = Bad
-	} else if d.Errors > 0 {
-		c.Tone = Warn
+		return Bad
 	}
-	return c
+	return d.callersTone()
 }
 
-// duration is a duration of calls, of which there may be none.
-func (d TrafficData) duration(s Seconds) string {
-	if s == 0 {
-		return none
+// callersTone is that of the errors that are the callers'.
+func (d TrafficData) callersTone() Tone {
+	if n := d.Errors - min(d.Faults, d.Errors); n >= manyErrors && n*manyErrorsShare >= d.Calls {
+		return Warn
 	}
-	return short(time.Duration(s))
+	return Normal
 }
+
+// errorCell is how many calls failed. Faults of the server's have a cell of their
+// own.
+func (d TrafficData) errorCell() Cell { return toned(d.Errors, d.callersTone()) }
 
 // span is how long the stretch of time is, such as "5 min". It may be off by a
 // tenth: the history has no more points.
@@ -158,13 +180,21 @@ func (d TrafficData) span() string {
 func (o *overviewPage) methods() Section {
 	t := Table{Columns: append([]string{"Method"}, trafficColumns...), Empty: "No method was called in the last 5 min."}
 	for _, m := range o.Methods[:min(len(o.Methods), overviewMethods)] {
-		t.Rows = append(t.Rows, append([]Cell{{Text: m.Method, Tone: Mono, Link: methodLink(m.Method)}}, m.cells()...))
+		t.Rows = append(t.Rows, append([]Cell{{Text: m.Method, Tone: Mono, Link: methodLink(m.Method)}}, m.cells(m.judged())...))
 	}
 	sec := Section{ID: "methods", Title: "Busiest methods", Body: []Block{Text("In the last 5 min."), t}}
 	if more := len(o.Methods) - len(t.Rows); more > 0 {
-		sec.Body = append(sec.Body, Links{Text: fmt.Sprintf("%d more were called.", more), Links: []Cell{Link(apiPath, "All methods")}})
+		sec.Body = append(sec.Body, Links{Text: count(more, "other methods") + " had calls.", Links: []Cell{Link(apiPath, "All methods")}})
 	}
 	return sec
+}
+
+// judged is nothing of a method that every server has.
+func (m MethodTraffic) judged() TrafficData {
+	if everywhere(m.Method) {
+		return TrafficData{}
+	}
+	return m.TrafficData
 }
 
 // methodLink leads to a method on the API page. What is not registered, and
@@ -177,80 +207,6 @@ func methodLink(name string) string {
 	return describedAt(service, method)
 }
 
-// errors are the last errors. Those that say the same are one row.
-func (o *overviewPage) errors() Section {
-	t := Table{Columns: []string{"Last", "Times", "Method", "Code", "Error", "Caller"}, Wide: 5, Empty: "No call has failed since the start."}
-	kinds := errorKinds(o.RecentErrors)
-	for _, k := range kinds[:min(len(kinds), overviewRecent)] {
-		t.Rows = append(t.Rows, []Cell{
-			Str(clock(k.Time, o.Now)), Str(thousands(k.times)), {Text: k.Method, Tone: Mono, Link: methodLink(k.Method)}, k.code(), Str(k.Error), k.caller(),
-		})
-	}
-	sec := Section{ID: "errors", Title: "Recent errors", Body: []Block{t}}
-	if len(kinds) > 0 {
-		text := fmt.Sprintf("Of the last %d that are kept, with their last caller.", len(o.RecentErrors))
-		sec.Body = append([]Block{Text(text)}, sec.Body...)
-	}
-	return sec
-}
-
-// errorKind is an error with how often it is among the last ones.
-type errorKind struct {
-	RecentError
-	times int
-}
-
-// rank puts the server's own faults first.
-func rank(k errorKind) int {
-	if k.isFault() {
-		return 0
-	}
-	return 1
-}
-
-// errorKinds puts those together that say the same of the same method, the
-// server's own faults before the others.
-func errorKinds(all []RecentError) []errorKind {
-	var kinds []errorKind
-	seen := map[[3]string]int{}
-	for _, e := range all {
-		key := [3]string{e.Method, e.Code, e.Error}
-		i, ok := seen[key]
-		if !ok {
-			i = len(kinds)
-			seen[key] = i
-			kinds = append(kinds, errorKind{RecentError: e})
-		}
-		kinds[i].times++
-	}
-	slices.SortStableFunc(kinds, func(a, b errorKind) int { return rank(a) - rank(b) })
-	return kinds
-}
-
-// isFault says whether an error counts as one of TrafficData.Faults.
-func (e RecentError) isFault() bool {
-	switch e.Code {
-	case "UNKNOWN", "INTERNAL", "DATA_LOSS", "UNAVAILABLE", "DEADLINE_EXCEEDED":
-		return true
-	}
-	return e.Code == "UNIMPLEMENTED" && strings.Contains(e.Method, "/") // a method that is registered
-}
-
-func (e RecentError) code() Cell {
-	if e.isFault() {
-		return Cell{Text: e.Code, Tone: Bad}
-	}
-	return Cell{Text: e.Code, Tone: Warn}
-}
-
-func (e RecentError) caller() Cell {
-	who := e.User
-	if e.Service != "" {
-		who = strings.TrimPrefix(who+" by "+e.Service, " by ")
-	}
-	return Cell{Text: cmp.Or(who, e.Peer), Tone: Muted}
-}
-
 func (o *overviewPage) actions() Section {
 	t := Table{Columns: []string{"Time", "Who", "What", "Reason", "Outcome"}, Wide: 3, Empty: "Nobody has tried to change anything since the start."}
 	for _, a := range o.RecentActions[:min(len(o.RecentActions), overviewRecent)] {
@@ -261,16 +217,20 @@ func (o *overviewPage) actions() Section {
 	return Section{ID: "actions", Title: "Recent operator actions", Body: append([]Block{t}, more("actions", len(o.RecentActions), len(t.Rows))...)}
 }
 
-// says is what was changed, or what was asked for.
+// says is what was changed, or what was asked for and why that was not done.
 func (a RecentAction) says() string {
 	if a.What == "" {
-		return "POST " + a.Path
+		return strings.TrimSuffix("POST "+a.Path+": "+a.Error, ": ")
 	}
 	text := a.What
 	if a.Old != "" {
 		text += ": " + a.Old
 	}
-	return text + " → " + a.New
+	text += " → " + a.New
+	if a.Error != "" {
+		text += ": " + a.Error
+	}
+	return text
 }
 
 func (a RecentAction) outcome() Cell {

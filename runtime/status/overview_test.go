@@ -111,20 +111,47 @@ func TestActionsThatAreRefusedPushOutNoOthers(t *testing.T) {
 	}
 }
 
-func TestErrorsThatSayTheSameAreOneRow(t *testing.T) {
-	var all []RecentError
-	for i := range 10 {
-		all = append(all, RecentError{Method: "other", Code: "UNIMPLEMENTED", Error: "no such method"},
-			RecentError{Method: "a/B", Code: "INTERNAL", Error: fmt.Sprint(i % 2)})
+// TestColoursOfErrors: what is in colour is a problem, and the other way round.
+func TestColoursOfErrors(t *testing.T) {
+	calls := func(n, errors, faults uint64) TrafficData {
+		return TrafficData{Calls: n, Errors: errors, Faults: faults}
 	}
-	all = append(all, RecentError{Method: "a/B", Code: "UNIMPLEMENTED", Error: "not yet"})
-	kinds := errorKinds(all)
-	var got []string
-	for _, k := range kinds {
-		got = append(got, fmt.Sprint(k.times, " ", k.Error))
+	for name, c := range map[string]struct {
+		minute, five TrafficData
+		want         []string
+		tone         Tone
+	}{
+		"none":                    {calls(100, 0, 0), calls(900, 0, 0), nil, Normal},
+		"few":                     {calls(1000, 14, 0), calls(5000, 70, 0), nil, Normal},
+		"many of very few":        {calls(10, 10, 0), calls(19, 19, 0), nil, Normal},
+		"many":                    {calls(100, 30, 0), calls(200, 30, 0), []string{"many errors"}, Warn},
+		"many in the last minute": {calls(100, 30, 0), calls(9000, 30, 0), []string{"many errors"}, Warn},
+		"many earlier":            {calls(100, 0, 0), calls(200, 30, 0), []string{"many errors"}, Normal},
+		"a fault":                 {calls(100, 1, 1), calls(900, 1, 1), []string{"own faults"}, Bad},
+		"faults alone":            {calls(100, 90, 90), calls(900, 90, 90), []string{"own faults"}, Bad},
+		"both":                    {calls(100, 90, 1), calls(100, 90, 1), []string{"own faults", "many errors"}, Bad},
+	} {
+		o := overviewPage{OverviewData: OverviewData{Traffic: []TrafficData{c.minute, c.five}}}
+		var got []string
+		for _, p := range o.found() {
+			got = append(got, p.What)
+		}
+		if tone := o.tiles()[1].Value.Tone; !slices.Equal(got, c.want) || tone != c.tone {
+			t.Errorf("%s: problems %q and tone %d, want %q and %d", name, got, tone, c.want, c.tone)
+		}
 	}
-	if want := []string{"5 0", "5 1", "1 not yet", "10 no such method"}; !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
+}
+
+// TestTilesOfAYoungServer do not say the same twice.
+func TestTilesOfAYoungServer(t *testing.T) {
+	young := TrafficData{Window: Seconds(22 * time.Second), Calls: 1000, Errors: 14, P99: Seconds(12 * time.Millisecond)}
+	five := young
+	five.Window = Seconds(5 * time.Minute)
+	for want, d := range map[string]TrafficData{"of the calls": young, "1.4 % in 5 min": five} {
+		o := overviewPage{OverviewData: OverviewData{Traffic: []TrafficData{young, d}}}
+		if got := o.tiles()[1].Note; got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 
@@ -153,6 +180,77 @@ func TestMethodLink(t *testing.T) {
 	} {
 		if got := methodLink(name); got != want {
 			t.Errorf("%s leads to %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestFaultsStandFirstAmongErrors(t *testing.T) {
+	o := overviewPage{OverviewData: OverviewData{RecentErrors: []RecentError{
+		{Method: "other", Code: "UNIMPLEMENTED", Count: 10}, {Method: "a/B", Code: "UNIMPLEMENTED", Count: 1, Fault: true},
+	}}}
+	sec := o.errors()
+	rows := sec.Body[1].(Table).Rows
+	if len(rows) != 2 || rows[0][2].Text != "a/B" || rows[0][3].Tone != Bad || rows[1][1].Text != "10" || rows[1][3].Tone != Neutral {
+		t.Errorf("%+v", rows)
+	}
+	if !sec.Body[1].(Table).Wraps {
+		t.Error("long names leave no room for the errors")
+	}
+	if o.RecentErrors[0].Fault {
+		t.Error("the JSON form is not the latest first any more")
+	}
+}
+
+// TestStretchesOfTheSameNameAreOne: of a server that is 5 min old the hour is no
+// longer than the 5 min.
+func TestStretchesOfTheSameNameAreOne(t *testing.T) {
+	traffic := func(d time.Duration) TrafficData { return TrafficData{Window: Seconds(d), Calls: uint64(d)} }
+	for up, want := range map[time.Duration]string{
+		40 * time.Second:               "40 s",
+		63 * time.Second:               "1 min",
+		5*time.Minute + 20*time.Second: "1 min 5 min",
+		8 * time.Minute:                "1 min 5 min 8 min",
+		3 * time.Hour:                  "1 min 5 min 1 h",
+	} {
+		o := overviewPage{OverviewData: OverviewData{Traffic: []TrafficData{
+			traffic(min(up, time.Minute)), traffic(min(up, 5*time.Minute)), traffic(min(up, time.Hour)),
+		}}}
+		var got []string
+		for _, row := range o.trafficTable().Body[0].(Table).Rows {
+			got = append(got, row[0].Text)
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("after %v: %s, want %s", up, text, want)
+		}
+	}
+}
+
+func TestUptimeHasTwoUnits(t *testing.T) {
+	o := overviewPage{OverviewData: OverviewData{Build: VersionData{UptimeSeconds: 115}}}
+	if got := o.tiles()[7].Value.Text; got != "1 min 55 s" {
+		t.Error(got)
+	}
+}
+
+func TestActionsSayWhyNot(t *testing.T) {
+	for want, a := range map[string]RecentAction{
+		"POST /x":                           {Path: "/x"},
+		"POST /x: not an operator":          {Path: "/x", Error: "not an operator"},
+		"users: 3 entries → empty":          {Path: "/x", What: "users", Old: "3 entries", New: "empty"},
+		"users: 3 entries → empty: it hung": {Path: "/x", What: "users", Old: "3 entries", New: "empty", Error: "it hung"},
+	} {
+		if got := a.says(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestSectionsOfTextAreApart also where they stand beside each other in a browser.
+func TestSectionsOfTextAreApart(t *testing.T) {
+	text := newFixture(t).asOperator("GET", "/internal/?format=text").body
+	for i, line := range strings.Split(text, "\n") {
+		if before := strings.Split(text, "\n")[max(0, i-1)]; i > 0 && strings.HasPrefix(line, "== ") && before != "" {
+			t.Errorf("%q follows %q", line, before)
 		}
 	}
 }

@@ -4,114 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
-
-// problem is something that an operator should know of first.
-type problem struct {
-	what Cell
-	text string
-	link string
-}
-
-// problems are what is wrong, the worst first.
-func (o *overviewPage) problems() Section {
-	all := o.found()
-	sec := Section{ID: "now", Title: "Now"}
-	if len(all) == 0 {
-		sec.Badges = []Cell{{Text: "nothing is wrong", Tone: Good}}
-		return sec
-	}
-	t := Table{Columns: []string{"What", "Why", "More"}, Wide: 2}
-	for _, tone := range []Tone{Bad, Warn} {
-		n := 0
-		for _, p := range all {
-			if p.what.Tone == tone {
-				n++
-				t.Rows = append(t.Rows, []Cell{p.what, Str(p.text), Link(p.link, "more")})
-			}
-		}
-		if n > 0 {
-			sec.Badges = append(sec.Badges, Cell{Text: fmt.Sprintf("%d %s", n, map[Tone]string{Bad: "wrong", Warn: "to look at"}[tone]), Tone: tone})
-		}
-	}
-	sec.Body = []Block{t}
-	return sec
-}
-
-func (o *overviewPage) found() []problem {
-	var all []problem
-	add := func(tone Tone, what, text, link string) {
-		all = append(all, problem{Cell{Text: what, Tone: tone}, text, link})
-	}
-	if s := stateCell(o.Health.State); o.Health.State != "" && s.Tone != Good {
-		add(s.Tone, o.Health.State, o.stateReason(), "#health")
-	}
-	for _, c := range o.Health.Checks {
-		if !c.OK {
-			add(Bad, "check "+c.Name, cmp.Or(c.Error, "fails"), "#health")
-		}
-	}
-	if five := o.last(1); five.Faults > 0 {
-		add(Bad, "own faults", fmt.Sprintf("%s of %s calls in the last %s failed through the server (%s)",
-			thousands(five.Faults), thousands(five.Calls), five.span(), percent(five.Faults, five.Calls)), "#errors")
-	}
-	o.registryProblems(add)
-	o.identityProblems(add)
-	return all
-}
-
-func (o *overviewPage) stateReason() string {
-	switch o.Health.State {
-	case "NOT_READY":
-		return "the server takes no calls from clients that ask the registry: a check fails"
-	case stopping:
-		return "the server is stopping"
-	}
-	return "the server has not been ready yet"
-}
-
-func (o *overviewPage) registryProblems(add func(Tone, string, string, string)) {
-	r := o.registry
-	switch {
-	case r == nil || r.Unlisted != "":
-	case r.State == "lost":
-		add(Bad, "registry lost", o.registryReason(), "#registry")
-	case r.Err != nil:
-		add(Bad, "registry", r.Err.Error(), "#registry")
-	case r.TakenOut:
-		add(Warn, "out of the registry", "an operator has taken the server out: clients that ask the registry do not find it", "/internal/unregister")
-	}
-}
-
-func (o *overviewPage) registryReason() string {
-	text := "the registry no longer has the server; last answer " + ago(o.registry.LastAnswer, o.Now)
-	if o.registry.Err != nil {
-		text += ": " + o.registry.Err.Error()
-	}
-	return text
-}
-
-func (o *overviewPage) identityProblems(add func(Tone, string, string, string)) {
-	if o.identity == nil {
-		return
-	}
-	for _, s := range o.identity.Sources {
-		if s.Err != nil {
-			add(Bad, s.Name, s.Err.Error(), helpPath+"#identity")
-		}
-		if s.Expires.IsZero() {
-			continue
-		}
-		switch left := s.Expires.Sub(o.Now); {
-		case left <= 0:
-			add(Bad, s.Name, "has expired "+lasting(-left)+" ago", helpPath+"#identity")
-		case left < expiresSoon:
-			add(Warn, s.Name, "expires in "+lasting(left), helpPath+"#identity")
-		}
-	}
-}
 
 // section is the charts of a history.
 func (h HistoryData) section() Section {
@@ -202,11 +98,69 @@ func (o *overviewPage) processSection() Section {
 		{"Heap", Str(memory(p.HeapBytes))},
 		{"From the system", Str(memory(p.SystemBytes))},
 		{"Collections", Str(thousands(p.GCCycles))},
-		{"Longest pause", Str(TrafficData{}.duration(p.GCPause) + " in the last 5 min")},
+		{"Longest pause", Str(p.GCPause.orNone() + " in the last 5 min")},
 		{"Processors", Str(fmt.Sprint(p.MaxProcs))},
 	}}}
 }
 
 func (o *overviewPage) buildSection() Section {
 	return Section{ID: "build", Title: "Build", Body: []Block{o.Build.pairs()}}
+}
+
+// errors are the last errors, the server's own faults before the others.
+func (o *overviewPage) errors() Section {
+	t := Table{Columns: []string{"Last", "Times", "Method", "Code", "Error", "Caller"}, Wide: 5, Wraps: true, Empty: "No call has failed since the start."}
+	all := slices.Clone(o.RecentErrors)
+	slices.SortStableFunc(all, func(a, b RecentError) int { return a.rank() - b.rank() })
+	for _, e := range all[:min(len(all), overviewRecent)] {
+		t.Rows = append(t.Rows, []Cell{
+			Str(clock(e.Time, o.Now)), Str(thousands(e.Count)), {Text: e.Method, Tone: Mono, Link: methodLink(e.Method)}, e.code(), Str(e.Error), e.caller(),
+		})
+	}
+	sec := Section{ID: "errors", Title: "Recent errors", Body: []Block{t}}
+	if len(all) > 0 {
+		sec.Body = append([]Block{Text("The server's own faults first, with the last caller of each.")}, sec.Body...)
+		sec.Body = append(sec.Body, more("errors", len(all), len(t.Rows))...)
+	}
+	return sec
+}
+
+// rank puts the server's own faults first.
+func (e RecentError) rank() int {
+	if e.Fault {
+		return 0
+	}
+	return 1
+}
+
+func (e RecentError) code() Cell {
+	if e.Fault {
+		return Cell{Text: e.Code, Tone: Bad}
+	}
+	return Cell{Text: e.Code, Tone: Neutral}
+}
+
+func (e RecentError) caller() Cell {
+	who := e.User
+	if e.Service != "" {
+		who = strings.TrimPrefix(who+" by "+e.Service, " by ")
+	}
+	return Cell{Text: cmp.Or(who, e.Peer), Tone: Muted}
+}
+
+// isOld is how old a call is that is no stream and shown as one that may hang.
+const isOld = Seconds(10 * time.Second)
+
+// oldCalls are the methods with calls that take long.
+func (o *overviewPage) oldCalls() Table {
+	t := Table{Columns: []string{"Method", "Calls", "The oldest", "Handlers that go on after the end"}}
+	for _, r := range o.Running {
+		if r.Stream || r.Oldest <= isOld {
+			continue
+		}
+		t.Rows = append(t.Rows, []Cell{
+			{Text: r.Method, Tone: Mono, Link: methodLink(r.Method)}, Str(thousands(r.Calls)), Str(lasting(time.Duration(r.Oldest))), toned(uint64(r.Ignoring), Bad),
+		})
+	}
+	return t
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -55,6 +56,10 @@ type Page struct {
 	Get func(*Request) (View, error)
 	// Post answers POST. What it changes, it reports by [Request.Changed].
 	Post func(*Request) (View, error)
+	// Query names what Post understands in the query, beside "reason" and
+	// "format". A POST with any other name is refused, so that nothing is
+	// done for good because of a slip in what was to keep it small.
+	Query []string
 	// Actions are the buttons that a browser gets in place of the answer to
 	// a GET where there is only Post; none means one with the page's title.
 	Actions []Action
@@ -82,7 +87,8 @@ type Request struct {
 	// pages for everyone.
 	Who string
 
-	admitted bool // has passed the guards
+	admitted bool       // has passed the guards
+	form     url.Values // of the body, where it is one
 	changes  []change
 }
 
@@ -98,8 +104,8 @@ func (r *Request) Changed(what, old, new string) {
 // form says as "reason", in 256 characters at most.
 func (r *Request) Reason() string {
 	reason := r.URL.Query().Get("reason")
-	if reason == "" && r.Method == http.MethodPost && r.admitted {
-		reason = r.PostFormValue("reason")
+	if reason == "" && r.admitted {
+		reason = r.form.Get("reason")
 	}
 	return truncate(strings.TrimSpace(reason))
 }

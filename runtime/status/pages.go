@@ -32,8 +32,12 @@ func Anyone(*http.Request) (string, error) { return "", nil }
 type Config struct {
 	// Name is what the pages call the server, such as its first service.
 	Name string
-	// Logger gets the audit lines and the faults of pages. Nil discards.
+	// Logger gets the faults of pages. Nil discards.
 	Logger *slog.Logger
+	// Audit gets the audit lines. Its level must let INFO through, whatever
+	// is left out elsewhere: who turns the level up must not go unseen. Nil
+	// means Logger.
+	Audit *slog.Logger
 	// Operator says who is an operator. It must be set: see
 	// [LocalOperator] and [NobodyOperator].
 	Operator Authorizer
@@ -75,7 +79,7 @@ type Pages struct {
 	services  atomic.Pointer[func() []Service]
 	health    atomic.Pointer[func(context.Context) Health]
 	profiling atomic.Bool
-	refusals  refusals
+	refused   struct{ known, unknown refusals } // lines of callers with and without an identity
 	actions   actions
 	info      atomic.Pointer[Info]
 }
@@ -88,10 +92,11 @@ func New(cfg Config) (*Pages, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	cfg.Audit = cmp.Or(cfg.Audit, cfg.Logger)
+	cfg.Operator = once(direct(cfg.Operator))
 	if cfg.Metrics == nil {
-		cfg.Metrics = direct(cfg.Operator)
+		cfg.Metrics = cfg.Operator
 	}
-	cfg.Operator = direct(cfg.Operator)
 	cfg.Name = cmp.Or(cfg.Name, "server")
 	cfg.MetricsFor = cmp.Or(cfg.MetricsFor, Operator.String())
 	p := &Pages{
@@ -159,7 +164,7 @@ func (p *Pages) handler(mux *http.ServeMux) http.Handler {
 		setHeaders(w.Header())
 		// A connection without deadlines, as in tests, has none to set.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(pageTimeout))
-		mux.ServeHTTP(w, r)
+		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), decisionKey{}, &decision{})))
 	})
 }
 
@@ -182,7 +187,7 @@ func (p *Pages) notFound(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Pages) notHere(w http.ResponseWriter, r *http.Request) {
-	p.writeError(w, r, Errorf(http.StatusNotFound, "there is no such page here: the status pages are off, or on an address of their own"))
+	p.writeError(w, r, Errorf(http.StatusNotFound, "there is no such page here: the status pages are off, or on an address of their own: ask there, -easyops.status-addr names it"))
 }
 
 // list is a copy of the pages in the order in which they were registered.

@@ -1,9 +1,12 @@
 package status
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-easyops/easyops/runtime/flags"
 )
@@ -17,7 +20,7 @@ func (p *Pages) HandleParameters(set *flags.Set) error {
 	return p.Handle(Page{
 		Path: parametersPath, Group: "Actions", Title: "Parameters", Access: Operator,
 		Help: "Every flag with its value and its default; a POST changes those that are dynamic, for good or for a time.",
-		Get:  ps.get, Post: ps.post,
+		Get:  ps.get, Post: ps.post, Query: []string{"dry_run", "ttl"},
 	})
 }
 
@@ -39,8 +42,9 @@ func (ps parameters) get(r *Request) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
-	d := ParametersData{Listed: s.Listed, Parameters: append([]Parameter{}, s.Rows...), History: changeRows(ps.set.History())}
+	d := ParametersData{Listed: s.Listed, Parameters: append([]Parameter{}, s.Rows...), History: changeRows(ps.set.History()), Stuck: ps.set.Stuck()}
 	body := []Block{Text("The name of a dynamic flag leads to where it can be changed. Static ones are as they were when the server started.")}
+	body = append(body, stuckNote(d.Stuck)...)
 	body = append(body, goingBack(all, time.Now())...)
 	body = append(body,
 		Section{Title: "All flags", Body: s.Blocks},
@@ -73,7 +77,7 @@ func (ps parameters) command(r *http.Request, f flags.Info, query string) string
 	if f.Withheld || value == "" {
 		value = "VALUE"
 	}
-	return ps.pages.curl(r, "--data-urlencode "+shellQuote(f.Name+"="+value)+" ", shellQuote(ps.pages.ownURL(r, parametersPath)+query))
+	return ps.pages.curl(r, "--data-urlencode "+shellQuote(f.Name+"="+value)+" ", ps.pages.ownURL(r, parametersPath)+query)
 }
 
 // one shows a flag by itself, with the form that changes it.
@@ -83,16 +87,16 @@ func (ps parameters) one(r *Request, name string) (View, error) {
 		return View{}, Errorf(http.StatusNotFound, "there is no flag %q: %s lists them", logged(name), parametersPath)
 	}
 	row := parameterRow(f)
-	d := ParametersData{Listed: Listed{Total: 1, Matched: 1, Sort: "name"}, Parameters: []Parameter{row}, History: []ParameterChange{}}
+	d := ParametersData{Listed: Listed{Total: 1, Matched: 1, Sort: "name"}, Parameters: []Parameter{row}, History: []ParameterChange{}, Stuck: ps.set.Stuck()}
 	for _, c := range changeRows(ps.set.History()) {
 		if c.Name == name {
 			d.History = append(d.History, c)
 		}
 	}
-	v := View{Title: name, Data: d, Body: []Block{row.details(time.Now())}}
+	v := View{Title: name, Data: d, Body: append(stuckNote(d.Stuck), row.details(time.Now()))}
 	if row.Dynamic {
 		v.Body = append(v.Body, Section{Title: "Change it", Body: []Block{
-			changeForm(f), Text("The same by curl:"), Code(ps.command(r.Request, f, "?ttl=5m&reason=ticket+7")),
+			changeForm(f), Text("The same by curl:"), Code(ps.command(r.Request, f, "")),
 		}})
 	} else {
 		v.Body = append(v.Body, Text(row.fixed()))
@@ -173,7 +177,11 @@ func (ps parameters) post(r *Request) (View, error) {
 		d.Parameters = append(d.Parameters, parameterRow(f))
 	}
 	d.Listed = Listed{Total: len(d.Parameters), Matched: len(d.Parameters), Sort: "name"}
+	d.Warning = changes[0].Warning
 	v := View{Title: "Changed", Data: d}
+	if d.Warning != "" {
+		v.Body = append(v.Body, Text("Warning: "+d.Warning+"."))
+	}
 	if c.DryRun {
 		v.Title = "Nothing is changed"
 		v.Body = append(v.Body, Text("This was a dry run. Without dry_run it would be:"))
@@ -182,10 +190,22 @@ func (ps parameters) post(r *Request) (View, error) {
 	return v, nil
 }
 
+// attempt is what a flag is and what it was to be, as the log may have it: of a
+// name that is no flag's, which may be a secret's misspelled, the value is kept out.
+func (ps parameters) attempt(name, value string) (from, to string) {
+	f, ok := ps.set.Lookup(name)
+	if !ok || f.Secret {
+		return f.Value, flags.Redacted
+	}
+	value = escape(value, unicode.IsPrint) // a line break in a password would hide its end from Redact
+	return truncate(f.Value), truncate(flags.Redact(value))
+}
+
 // refused is the answer to a change that is not made, and what the log has of it.
 func (ps parameters) refused(r *Request, c flags.Changes, faults []string) error {
-	for name := range c.Values {
-		r.Changed(name, "", "")
+	for _, name := range slices.Sorted(maps.Keys(c.Values)) {
+		from, to := ps.attempt(name, c.Values[name])
+		r.Changed(name, from, to)
 	}
 	e := Errorf(http.StatusBadRequest, "nothing is changed: %s", visible(strings.Join(faults, "; ")))
 	e.title = "Nothing is changed"

@@ -6,12 +6,15 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/flags"
@@ -150,7 +153,7 @@ func TestParametersChange(t *testing.T) {
 	if names := f.names.Get(); len(names) != 2 || names[1] != "c,d" {
 		t.Error(names)
 	}
-	f.asOperator("GET", parametersPath+"?format=html").want(t, 200, "Changed for a time", "for a time", "in 4m59s", "ticket 7")
+	f.asOperator("GET", parametersPath+"?format=html").want(t, 200, "Changed for a time", "for a time", "in 4 min 59 s", "ticket 7")
 	f.asOperator("GET", parametersPath+"?format=html&name=limit").want(t, 200, "Goes back to")
 	if d := f.data(f.asOperator("GET", parametersPath+"?format=json")); len(d.History) != 5 || d.History[0].Name != "on" {
 		t.Errorf("%+v", d.History)
@@ -181,6 +184,105 @@ func TestParametersForm(t *testing.T) {
 		t.Error(f.log)
 	}
 	f.post(parametersPath+"?ttl=1m", formType, "limit=200&-ttl=5m").want(t, 400, "ttl is in the query and in the form")
+}
+
+// TestParametersSuperseded: what does not go back is not said to.
+func TestParametersSuperseded(t *testing.T) {
+	f := newParameterFixture(t)
+	f.post(parametersPath+"?ttl=5m", formType, "limit=200").want(t, 200)
+	f.post(parametersPath, formType, "limit=300").want(t, 200)
+	f.asOperator("GET", parametersPath+"?format=html&name=limit").want(t, 200, "no: a later change decides")
+	d := f.data(f.asOperator("GET", parametersPath+"?format=json"))
+	if d.History[0].Superseded || !d.History[1].Superseded {
+		t.Errorf("%+v", d.History)
+	}
+}
+
+// TestParameterCommand: the command of the page does what its form does.
+func TestParameterCommand(t *testing.T) {
+	f := newParameterFixture(t)
+	f.asOperator("GET", parametersPath+"?format=text&name=limit").want(t, 200, "curl --data-urlencode limit=100 "+f.URL+parametersPath+"\n")
+}
+
+// TestParametersWithStuckWatcher: the change is answered and in the audit log; what
+// is wrong is in the answer and on the pages.
+func TestParametersWithStuckWatcher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fs := flag.NewFlagSet(t.Name(), flag.ContinueOnError)
+		let := make(chan bool)
+		defer close(let)
+		flags.New("mode", "fast", "", flags.In(fs))
+		flags.New("limit", 100, "", flags.In(fs)).OnChange(func(_, to int) {
+			if to == 1 {
+				panic("oh")
+			}
+			<-let
+		})
+		log := &lines{}
+		p, err := New(Config{Name: "echo", Operator: testOperator, Logger: slog.New(slog.NewJSONHandler(log, nil))})
+		if err == nil {
+			err = p.HandleParameters(flags.NewSet(fs, nil))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(method, query, body, accept string, want ...string) {
+			t.Helper()
+			r := httptest.NewRequestWithContext(t.Context(), method, "http://127.0.0.1"+parametersPath+query, strings.NewReader(body))
+			r.Header = http.Header{operatorHeader: {"alice"}, "Content-Type": {formType}, "Accept": {accept}}
+			w := httptest.NewRecorder()
+			p.Handler().ServeHTTP(w, r)
+			for _, text := range append(want, "") {
+				if w.Code != 200 || !strings.Contains(w.Body.String(), text) {
+					t.Errorf("%s %s %s: %d, no %q in %s", method, query, body, w.Code, text, w.Body)
+				}
+			}
+		}
+		const stuck = "the function of limit has not returned; those of later changes wait"
+		ask("POST", "", "limit=1", jsonType, `"warning": "the function of limit panicked: the log has its stack"`)
+		ask("POST", "", "limit=2", asHTML, "Warning: "+stuck)
+		ask("POST", "", "limit=3", jsonType, `"warning": "`+stuck+`"`)
+		for _, query := range []string{"", "?name=mode"} {
+			ask("GET", query, "", asHTML, "The function of limit that is called for its changes has not returned")
+			ask("GET", query, "", jsonType, `"stuck": [`)
+		}
+		if all := log.audits(t); len(all) != 3 || all[1]["old"] != "1" || all[1]["new"] != "2" {
+			t.Error(all)
+		}
+	})
+}
+
+// TestRefusedChangesAreRecorded: with what was and what was to be, secrets apart.
+func TestRefusedChangesAreRecorded(t *testing.T) {
+	f := newParameterFixture(t)
+	for _, c := range []struct{ contentType, body, what, from, to string }{
+		{formType, "limit=x", "limit", "100", "x"},
+		{formType, "limit=7&mode=y", "limit, mode", "limit=100, mode=fast", "limit=7, mode=y"},
+		{formType, "limit=7&limit=8", "limit", "100", "7 and 8"},
+		{formType, "api-token=" + canary, "api-token", "REDACTED", "REDACTED"},
+		{formType, "api-tokn=" + canary, "api-tokn", "", "REDACTED"},
+		{formType, "db=pg://me:" + canary + "@db/y%0A", "db", "pg://REDACTED@db/x", `pg://REDACTED@db/y\u{a}`},
+		{formType, "db=pg://me:" + canary + "%0Ax@db/y", "db", "pg://REDACTED@db/x", "pg://REDACTED@db/y"},
+		{formType, "mode=" + strings.Repeat("x", 5000), "mode", "fast", strings.Repeat("x", 256) + "…"},
+		{formType, `{"limit": 7}`, "limit", "100", "7"},
+		{jsonType, `{"limit": {"a": 1}}`, "limit", "100", `{"a":1}`},
+		{jsonType, `{"limit": 7, "limit": null}`, "limit", "100", "7 and null"},
+	} {
+		f.post(parametersPath, c.contentType, c.body+map[string]string{formType: "&-reason=why"}[c.contentType]).want(t, 400)
+		lines := f.log.audits(t)
+		line := lines[len(lines)-1]
+		if line["what"] != c.what || line["old"] != c.from || line["new"] != c.to || line["outcome"] != "refused" {
+			t.Errorf("%s: %v", c.body, line)
+		}
+		if c.contentType == formType && c.body[0] != '{' && line["reason"] != "why" {
+			t.Errorf("%s: reason %q", c.body, line["reason"])
+		}
+		last := f.pages.recentActions()[0]
+		if last.Old != c.from || last.New != c.to || last.Error != line["err"] || !strings.HasPrefix(last.Error, "nothing is changed: ") {
+			t.Errorf("%s: %+v", c.body, last)
+		}
+	}
+	f.unchanged(t)
 }
 
 func TestParametersDryRun(t *testing.T) {
@@ -219,6 +321,7 @@ func TestParametersRefused(t *testing.T) {
 		{"", formType, "mode=fast%0Aa", 400, "line break"},
 		{"", formType, "mode=" + strings.Repeat("x", 5000), 400, "4096 are the most"},
 		{"", formType, "", 400, "no flag is named"},
+		{"", formType, `{"limit": 7}`, 400, "send it with the header content-type: application/json"},
 		{"", jsonType, "", 400, "not a JSON object"},
 		{"", jsonType, " ", 400, "not a JSON object"},
 		{"", jsonType, "{}", 400, "no flag is named"},
@@ -239,10 +342,10 @@ func TestParametersRefused(t *testing.T) {
 		{"?ttl=soon", formType, "limit=200", 400, "write seconds, or a time like 5m"},
 		{"?ttl=5&ttl=6", formType, "limit=200", 400, "?ttl is given twice"},
 		{"?tll=5", formType, "limit=200", 400, "?tll is unknown"},
-		{"?limit=5", formType, "limit=200", 400, "stand in the body"},
+		{"?limit=5", formType, "limit=200", 400, "?limit is unknown, and nothing is done"},
 		{"?dry_run=perhaps", formType, "limit=200", 400, "dry_run=perhaps is not known"},
 		{"", "text/plain", "limit=200", 415, "Content-Type"},
-		{"", formType, "mode=" + strings.Repeat("x", 70_000), 400, "more than 65536 bytes"},
+		{"", formType, "mode=" + strings.Repeat("x", 70_000), 413, "more than 65536 bytes"},
 	} {
 		f.post(parametersPath+c.query, c.contentType, c.body).want(t, c.code, jsonEscaped(c.contentType, c.want))
 		f.unchanged(t)

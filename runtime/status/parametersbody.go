@@ -30,20 +30,24 @@ func readChanges(r *http.Request, set *flags.Set) (flags.Changes, error) {
 		}
 		return c, modify(&c, r.URL.Query())
 	}
+	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+		values, _ := jsonValues(body, set)
+		return flags.Changes{Values: values}, errors.New("the body is JSON and is sent as a form: send it with the header content-type: application/json")
+	}
 	values, modifiers, err := formValues(body)
 	c := flags.Changes{Values: values}
-	if err != nil {
-		return c, err
-	}
 	query := r.URL.Query()
 	for name, value := range modifiers {
 		if query.Has(name) {
-			return c, fmt.Errorf("%s is in the query and in the form: leave one out", name)
+			return c, errors.Join(err, fmt.Errorf("%s is in the query and in the form: leave one out", name))
 		}
 		query.Set(name, value)
 	}
 	if len(modifiers) > 0 {
 		r.URL.RawQuery = query.Encode() // what else looks at them finds them in one place
+	}
+	if err != nil {
+		return c, err
 	}
 	return c, modify(&c, query)
 }
@@ -104,6 +108,9 @@ func formValues(body []byte) (values, modify map[string]string, err error) {
 		modifier, ok := strings.CutPrefix(name, "-")
 		switch {
 		case len(v) > 1:
+			if !ok {
+				values[name] = strings.Join(v, " and ") // for the log
+			}
 			err = errors.Join(err, fmt.Errorf("%s is given twice", logged(name)))
 		case !ok:
 			values[name] = v[0]
@@ -134,8 +141,11 @@ func jsonValues(body []byte, set *flags.Set) (map[string]string, error) {
 			return values, errNoObject
 		}
 		text, err := jsonText(v, set, name)
-		if _, twice := values[name]; twice {
-			err = errors.New("is given twice")
+		if err != nil {
+			text = rawJSON(v)
+		}
+		if before, twice := values[name]; twice {
+			err, text = errors.New("is given twice"), before+" and "+text
 		}
 		if err != nil {
 			faults = errors.Join(faults, fmt.Errorf("%s: %w", logged(name), err))
@@ -152,6 +162,12 @@ func jsonValues(body []byte, set *flags.Set) (map[string]string, error) {
 }
 
 var errNoObject = errors.New(`the body is not a JSON object: write it like {"name": "value", "other": 100}`)
+
+// rawJSON is a value that no flag can have, for the log.
+func rawJSON(v any) string {
+	b, _ := json.Marshal(v) // it was read from JSON
+	return string(b)
+}
 
 // jsonText is a value as a flag reads it.
 func jsonText(v any, set *flags.Set, name string) (string, error) {

@@ -28,21 +28,21 @@ func parameterRow(f flags.Info) Parameter {
 func changeRows(changes []flags.Change) []ParameterChange {
 	rows := make([]ParameterChange, len(changes))
 	for i, c := range changes {
-		rows[i] = ParameterChange{Time: c.Time, Name: c.Name, Old: c.Old, New: c.New, Who: c.Who, Reason: c.Reason, Reverts: c.Reverts}
+		rows[i] = ParameterChange{Time: c.Time, Name: c.Name, Old: c.Old, New: c.New, Who: c.Who, Reason: c.Reason, Reverts: c.Reverts, Superseded: c.Superseded}
 	}
 	return rows
 }
 
 // allFlags leads back to the list.
-var allFlags = Links{Text: "Back to", Links: []Cell{Link(parametersPath, "all flags")}}
+var allFlags = Links{Links: []Cell{Link(parametersPath, "Back to all flags")}}
 
 // parameterList is how flags are listed.
 var parameterList = listing[Parameter]{
-	Noun: "flags", Sort: "name", Wide: 6, Empty: "The server has no flags.",
+	Noun: "flags", Sort: "name", Wide: 6, Wraps: true, Empty: "The server has no flags.",
 	Columns: []column[Parameter]{
 		{"name", "Name", Parameter.nameCell, func(a, b Parameter) int { return strings.Compare(a.Name, b.Name) }},
 		{"value", "Value", Parameter.valueCell, func(a, b Parameter) int { return strings.Compare(a.Value, b.Value) }},
-		{"default", "Default", func(p Parameter) Cell { return p.shown(p.Default) }, nil},
+		{"default", "Default", Parameter.defaultCell, nil},
 		{"source", "Source", func(p Parameter) Cell { return Str(p.Source) }, func(a, b Parameter) int { return strings.Compare(a.Source, b.Source) }},
 		{"dynamic", "Changes", Parameter.changesCell, func(a, b Parameter) int { return strings.Compare(a.changesCell().Text, b.changesCell().Text) }},
 		{"usage", "Usage", func(p Parameter) Cell { return Str(p.Usage) }, nil},
@@ -67,6 +67,14 @@ func (p Parameter) changesCell() Cell {
 
 func (p Parameter) valueCell() Cell { return p.shown(p.Value) }
 
+// defaultCell is the default where the value is another.
+func (p Parameter) defaultCell() Cell {
+	if p.Value == p.Default && !p.Secret {
+		return Cell{Text: "the same", Tone: Muted}
+	}
+	return p.shown(p.Default)
+}
+
 // shown is a value of the flag.
 func (p Parameter) shown(value string) Cell {
 	if value == "" {
@@ -77,7 +85,7 @@ func (p Parameter) shown(value string) Cell {
 
 // goingBack lists the flags that are changed for a time.
 func goingBack(all []Parameter, now time.Time) []Block {
-	t := Table{Columns: []string{"Name", "Value", "Goes back to", "When"}}
+	t := Table{Columns: []string{"Name", "Value", "Goes back to", "When"}, Wide: 4, Wraps: true}
 	for _, p := range all {
 		if !p.Reverts.IsZero() {
 			t.Rows = append(t.Rows, []Cell{p.nameCell(), p.valueCell(), p.shown(p.RevertsTo), Str(until(p.Reverts, now))})
@@ -87,6 +95,18 @@ func goingBack(all []Parameter, now time.Time) []Block {
 		return nil
 	}
 	return []Block{Section{Title: "Changed for a time", Body: []Block{t}}}
+}
+
+// stuckNote says which function of a flag does not return.
+func stuckNote(names []string) []Block {
+	if len(names) == 0 {
+		return nil
+	}
+	text := "The function of " + names[0] + " that is called for its changes has not returned for more than 5 s. Values change nevertheless"
+	if waiting := names[1:]; len(waiting) > 0 {
+		text += ", but the functions of these wait for it: " + strings.Join(waiting, ", ")
+	}
+	return []Block{Text(text + ".")}
 }
 
 // changesShown is how many changes stand below the list of flags.
@@ -104,11 +124,14 @@ func latestChanges(all []ParameterChange) []Block {
 
 // changeTable lists changes, of one flag or of named ones.
 func changeTable(changes []ParameterChange, named bool, empty string) Table {
-	t := Table{Columns: []string{"Time", "Name", "Old", "New", "Who", "Goes back", "Reason"}, Empty: empty, Wide: 7}
+	t := Table{Columns: []string{"Time", "Name", "Old", "New", "Who", "Goes back", "Reason"}, Empty: empty, Wide: 7, Wraps: true}
 	for _, c := range changes {
 		back := Str("")
 		if !c.Reverts.IsZero() {
 			back = Str(c.Reverts.UTC().Format(time.RFC3339))
+		}
+		if c.Superseded {
+			back = Cell{Text: "no: a later change decides", Tone: Muted}
 		}
 		p := Parameter{Name: c.Name}
 		t.Rows = append(t.Rows, []Cell{
@@ -122,9 +145,4 @@ func changeTable(changes []ParameterChange, named bool, empty string) Table {
 		}
 	}
 	return t
-}
-
-// until is a time to come, and how far off it is.
-func until(t, now time.Time) string {
-	return "in " + max(t.Sub(now), 0).Truncate(time.Second).String() + " (" + t.UTC().Format(time.RFC3339) + ")"
 }

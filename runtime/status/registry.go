@@ -102,15 +102,6 @@ func tagText(tags map[string]string) string {
 	return strings.Join(all, ",")
 }
 
-// ago is a time that has passed, and how long ago that was.
-func ago(t, now time.Time) string {
-	if t.IsZero() {
-		return "never"
-	}
-	age := max(now.Sub(t), 0)
-	return fmt.Sprintf("%v ago (%s)", age.Truncate(time.Second), t.UTC().Format(time.RFC3339))
-}
-
 // The two things that /internal/unregister does.
 var (
 	takeOut = Action{
@@ -130,7 +121,7 @@ var (
 // holds already is no error.
 func (p *Pages) HandleUnregister(set func(ctx context.Context, out bool) (before, now Registry, err error)) error {
 	return p.Handle(Page{
-		Path: takeOut.Path, Group: "Actions", Title: "Unregister", Access: Operator, Actions: []Action{takeOut, putBack}, Offer: p.offerRegistry,
+		Path: takeOut.Path, Group: "Actions", Title: "Unregister", Access: Operator, Actions: []Action{takeOut, putBack}, Offer: p.offerRegistry, Query: []string{"undo"},
 		Help: "Takes the server out of the registry, with ?undo puts it back; it goes on serving.",
 		Post: func(r *Request) (View, error) {
 			out, err := takesOut(r.Request)

@@ -152,8 +152,8 @@ func TestRegistryOnTheHelpPage(t *testing.T) {
 		tone Tone
 		want []string
 	}{
-		{"registered", Registry{Where: "etcd://h", State: "registered", LastAnswer: now.Add(-90 * time.Second)}, Good, []string{"registered", "etcd://h", "1m30s ago (2026-11-22T11:58:30Z)"}},
-		{"the clock went back", Registry{State: "registered", LastAnswer: now.Add(time.Hour)}, Good, []string{"registered", "", "0s ago (2026-11-22T13:00:00Z)"}},
+		{"registered", Registry{Where: "etcd://h", State: "registered", LastAnswer: now.Add(-90 * time.Second)}, Good, []string{"registered", "etcd://h", "1 min 30 s ago (2026-11-22T11:58:30Z)"}},
+		{"the clock went back", Registry{State: "registered", LastAnswer: now.Add(time.Hour)}, Good, []string{"registered", "", "just now (2026-11-22T13:00:00Z)"}},
 		{
 			"with tags",
 			Registry{State: "registered", ListedAs: &EntryData{ID: "i-1", Addr: "h:1", StatusAddr: "h:2", Owner: "ann", Tags: map[string]string{"zone": "a", "rack": "7"}}},

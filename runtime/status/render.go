@@ -21,7 +21,8 @@ const (
 )
 
 // negotiate is the form that a request asks for: by ?format=, else a browser
-// gets HTML, what accepts JSON gets JSON, and all else text.
+// gets HTML, what accepts JSON gets JSON, and all else text. The form is good for
+// the answer to an error, too.
 func negotiate(r *http.Request) (form, error) {
 	query := r.URL.Query()
 	if query.Has("format") {
@@ -29,16 +30,21 @@ func negotiate(r *http.Request) (form, error) {
 		case formHTML, formJSON, formText:
 			return f, nil
 		}
-		return formText, Errorf(http.StatusBadRequest, "format=%s is unknown: use html, json or text", visible(query.Get("format")))
+		return accepted(r), Errorf(http.StatusBadRequest, "format=%s is unknown: use html, json or text", visible(query.Get("format")))
 	}
+	return accepted(r), nil
+}
+
+// accepted is the form that a request accepts.
+func accepted(r *http.Request) form {
 	accept := strings.ToLower(strings.Join(r.Header.Values("Accept"), ","))
 	switch {
 	case strings.Contains(accept, "text/html"):
-		return formHTML, nil
+		return formHTML
 	case strings.Contains(accept, "application/json"):
-		return formJSON, nil
+		return formJSON
 	}
-	return formText, nil
+	return formText
 }
 
 var contentTypes = map[form]string{

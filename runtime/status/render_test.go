@@ -46,7 +46,7 @@ func hostileView() View {
 // elements are those that the pages consist of.
 var elements = strings.Fields("html head meta title link body a header div span nav details summary ul li main h1 h2 h3 h4 " +
 	"section dl dt dd table caption thead tbody tr th td p pre code form button footer bdi " +
-	"script label input select option figure figcaption svg title desc path b")
+	"script label input select option figure figcaption svg title desc path b wbr")
 
 // attributes are those that the pages use.
 var attributes = strings.Fields("lang charset name content rel href type class id role tabindex scope data-label method action " +
@@ -153,7 +153,7 @@ func parsed(t *testing.T, text string) string {
 
 func TestHTMLIsBalancedAndLoadsNothingFromElsewhere(t *testing.T) {
 	f := newFixture(t)
-	void := map[string]bool{"meta": true, "link": true, "!doctype": true, "br": true, "input": true, "path": true}
+	void := map[string]bool{"meta": true, "link": true, "!doctype": true, "br": true, "input": true, "path": true, "wbr": true}
 	for _, pg := range f.pages.list() {
 		if pg.Get == nil || pg.hasWildcard() {
 			continue
@@ -201,6 +201,52 @@ func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 			if fragment != "" && !strings.Contains(a.body, `id="`+fragment+`"`) {
 				t.Errorf("%s links %s, which has no #%s", path, target, fragment)
 			}
+		}
+	}
+}
+
+// TestTextOfWhatIsOnlyInABrowser: what text leaves out leaves no lines either.
+func TestTextOfWhatIsOnlyInABrowser(t *testing.T) {
+	form := Form{Path: "/internal/x", Label: "Show"}
+	v := View{Body: []Block{form, Text("one"), form, Action{Path: "/internal/x"}, Text("two"), Links{}, Section{Title: "Three", Body: []Block{form, Section{Title: "Four"}, Links{}}}}}
+	var b bytes.Buffer
+	writeText(&b, v)
+	if diff := cmp.Diff("one\n\ntwo\n\n== Three ==\n\n-- Four --\n", b.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestUnknownFormat: the answer to a wrong format is in one that the caller reads.
+func TestUnknownFormat(t *testing.T) {
+	f := newFixture(t)
+	for accept, want := range map[string]string{
+		"application/json": `"error": "format=xml is unknown: use html, json or text"`, "text/html": "<h1>Bad Request</h1>", "*/*": "format=xml is unknown",
+	} {
+		a := f.asOperator("GET", helpPath+"?format=xml", "Accept", accept)
+		a.want(t, 400, want)
+		if got := a.Header.Get("Content-Type"); accept != "*/*" && !strings.HasPrefix(got, accept) {
+			t.Errorf("%s gets %s", accept, got)
+		}
+	}
+}
+
+func TestBreakable(t *testing.T) {
+	for name, want := range map[string]string{
+		"": "", "Echo": "Echo", "ErrorResponse": "Error<wbr>Response", "a.v1.B": "a.<wbr>v1.<wbr>B", "HTTP<x>": "HTTP&lt;x&gt;", "\u202e": `\u{202e}`, "a_b-c/d": "a_<wbr>b-<wbr>c/<wbr>d",
+	} {
+		if got := string(breakable(name)); got != want {
+			t.Errorf("%q is %s, want %s", name, got, want)
+		}
+	}
+}
+
+// TestVisible: what is quick and what is not agree.
+func TestVisible(t *testing.T) {
+	for s, want := range map[string]string{
+		"": "", "plain ~ text\n\tof two lines": "plain ~ text\n\tof two lines", "größer": "größer", "\x7f": `\u{7f}`, "\x1b[2J": `\u{1b}[2J`, "a\u202eb": `a\u{202e}b`, "\xff": "\ufffd",
+	} {
+		if got := visible(s); got != want {
+			t.Errorf("visible(%q) = %q, want %q", s, got, want)
 		}
 	}
 }
@@ -253,7 +299,7 @@ func TestVersionView(t *testing.T) {
 	}, start.Add(90*time.Second))
 	var b bytes.Buffer
 	writeText(&b, v)
-	for _, want := range []string{"abc with local changes", "v1.2.3", "2030-01-02T03:04:05Z", "1m30s", "i-1", "go1.26 linux/amd64"} {
+	for _, want := range []string{"abc with local changes", "v1.2.3", "2030-01-02T03:04:05Z", "1 min 30 s", "i-1", "go1.26 linux/amd64"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is missing in:\n%s", want, b.String())
 		}

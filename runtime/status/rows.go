@@ -69,6 +69,12 @@ func (c Cell) writeTo(b *strings.Builder) {
 
 // escapeTo makes a text fit for the content of an element and for an attribute in
 // double quotes.
-func escapeTo(b *strings.Builder, text string) { _, _ = escaper.WriteString(b, visible(text)) }
+func escapeTo(b *strings.Builder, text string) {
+	if plain(text) && !strings.ContainsAny(text, `&<>"'`) {
+		b.WriteString(text)
+		return
+	}
+	_, _ = escaper.WriteString(b, visible(text))
+}
 
 var escaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;")

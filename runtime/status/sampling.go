@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/pprof"
-	"sync/atomic"
+	"sync"
 )
 
 // How closely blocking and mutexes are looked at while a profile of them lasts:
@@ -15,9 +15,72 @@ const (
 	mutexFraction = 10
 )
 
-// blockingSampled says that the profile of blocking is from here. The profile is
-// the process's, whichever server of it was asked.
-var blockingSampled atomic.Bool
+// sampling is what looks at blocking or at mutexes for as long as somebody asks:
+// the rate is the process's, whichever servers of it are asked.
+type sampling struct {
+	mu    sync.Mutex
+	asked int
+	by    func() bool // tells whether the program does so itself
+	rate  func(on bool)
+	ours  bool
+}
+
+// begin looks, unless the program does so itself, until end is called.
+func (s *sampling) begin() (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked == 0 {
+		s.ours = !s.by()
+		s.set(true)
+	}
+	s.asked++
+	return s.end
+}
+
+func (s *sampling) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked--; s.asked == 0 {
+		s.set(false)
+	}
+}
+
+func (s *sampling) set(on bool) {
+	if s.ours {
+		s.rate(on)
+	}
+}
+
+// ofProcess are what is looked at, by the name of the profile.
+var ofProcess = map[string]*sampling{"block": newBlocking(), "mutex": {
+	by: func() bool { return runtime.SetMutexProfileFraction(-1) != 0 },
+	rate: func(on bool) {
+		if on {
+			runtime.SetMutexProfileFraction(mutexFraction)
+		} else {
+			runtime.SetMutexProfileFraction(0)
+		}
+	},
+}}
+
+// newBlocking looks at blocking. The Go runtime does not tell whether the program
+// does, but by a profile that is not empty and not from here.
+func newBlocking() *sampling {
+	sampled := false
+	return &sampling{
+		by: func() bool {
+			profile := pprof.Lookup("block")
+			return profile != nil && profile.Count() > 0 && !sampled
+		},
+		rate: func(on bool) {
+			if sampled = true; on {
+				runtime.SetBlockProfileRate(blockRate)
+			} else {
+				runtime.SetBlockProfileRate(0)
+			}
+		},
+	}
+}
 
 // sampled is a profile that shows what has gathered up to now. Blocking and
 // mutexes gather only while somebody asks for them, which ?seconds= does.
@@ -27,8 +90,8 @@ func sampled(name string) func(http.ResponseWriter, *Request) error {
 		if r.FormValue("seconds") == "" {
 			return take(w, r)
 		}
-		begin := map[string]func() (end func()){"block": sampleBlocking, "mutex": sampleMutexes}[name]
-		if begin == nil {
+		look, ok := ofProcess[name]
+		if !ok {
 			return Errorf(http.StatusBadRequest, "the %s profile holds what has gathered since the start and takes no seconds: "+
 				"take it twice, and compare by go tool pprof -base FIRST SECOND", name)
 		}
@@ -36,29 +99,10 @@ func sampled(name string) func(http.ResponseWriter, *Request) error {
 		if err != nil {
 			return err
 		}
-		end := begin()
-		pause(r, d)
-		end()
+		func() {
+			defer look.begin()()
+			pause(r, d)
+		}()
 		return take(w, r)
 	}
-}
-
-// sampleMutexes looks at mutexes, unless the program does so itself.
-func sampleMutexes() (end func()) {
-	if runtime.SetMutexProfileFraction(-1) != 0 {
-		return func() {}
-	}
-	runtime.SetMutexProfileFraction(mutexFraction)
-	return func() { runtime.SetMutexProfileFraction(0) }
-}
-
-// sampleBlocking looks at blocking, unless the program does so itself. The Go
-// runtime does not tell, but by a profile that is not empty and not from here.
-func sampleBlocking() (end func()) {
-	if profile := pprof.Lookup("block"); profile != nil && profile.Count() > 0 && !blockingSampled.Load() {
-		return func() {}
-	}
-	blockingSampled.Store(true)
-	runtime.SetBlockProfileRate(blockRate)
-	return func() { runtime.SetBlockProfileRate(0) }
 }

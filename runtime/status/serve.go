@@ -73,10 +73,8 @@ func (p *Pages) show(w http.ResponseWriter, r *Request, pg *Page, f func(*Reques
 
 // writeError answers with an error in the form that was asked for.
 func (p *Pages) writeError(w http.ResponseWriter, r *http.Request, e *Error) {
-	form, err := negotiate(r)
-	if err != nil {
-		form = formText
-	}
+	form, _ := negotiate(r) // of an unknown one it is that which is accepted
+
 	if e.Code == http.StatusUnauthorized { // RFC 9110, 11.6.1
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"text/tabwriter"
+	"unicode/utf8"
 )
 
 // writeText writes a view for a terminal.
@@ -13,12 +13,28 @@ func writeText(w *bytes.Buffer, v View) {
 		w.WriteString(strings.TrimSuffix(visible(v.Plain), "\n") + "\n")
 		return
 	}
-	for i, b := range v.Body {
-		if i > 0 {
+	first := true
+	for _, b := range v.Body {
+		if isSilent(b) {
+			continue
+		}
+		if !first {
 			w.WriteByte('\n')
 		}
+		first = false
 		textBlock(w, b, 0)
 	}
+}
+
+// isSilent says whether a block has nothing to say in text.
+func isSilent(b Block) bool {
+	switch b := b.(type) {
+	case Action, Form:
+		return true
+	case Links:
+		return b.Text == "" && len(b.Links) == 0
+	}
+	return false
 }
 
 func textBlock(w *bytes.Buffer, b Block, depth int) {
@@ -46,7 +62,10 @@ func textBlock(w *bytes.Buffer, b Block, depth int) {
 		}
 		textTable(w, rows)
 	case Beside:
-		for _, inner := range b {
+		for i, inner := range b {
+			if _, section := inner.(Section); section && i > 0 {
+				w.WriteByte('\n')
+			}
 			textBlock(w, inner, depth)
 		}
 	case Code:
@@ -65,6 +84,9 @@ func textSection(w *bytes.Buffer, s Section, depth int) {
 		fmt.Fprintf(w, "-- %s --\n", title)
 	}
 	for i, b := range s.Body {
+		if isSilent(b) {
+			continue
+		}
 		if _, nested := b.(Section); nested && i > 0 {
 			w.WriteByte('\n')
 		}
@@ -89,28 +111,55 @@ func textCaptioned(w *bytes.Buffer, t Table) {
 
 // textLinks gives the links with what they lead to.
 func textLinks(w *bytes.Buffer, l Links) {
-	w.WriteString(oneLine(l.Text))
+	line := oneLine(l.Text)
 	for _, c := range l.Links {
-		w.WriteString(" " + oneLine(c.Text) + ": " + oneLine(c.Link))
+		line += " " + oneLine(c.Text) + ": " + oneLine(c.Link)
 	}
-	w.WriteByte('\n')
+	w.WriteString(strings.TrimLeft(line, " ") + "\n")
 }
+
+// columnGap is what is between two columns, in spaces.
+const columnGap = 2
 
 // textTable aligns columns.
 func textTable(w *bytes.Buffer, rows [][]Cell) {
-	var aligned bytes.Buffer
-	tw := tabwriter.NewWriter(&aligned, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		for _, c := range row {
-			_, _ = fmt.Fprint(tw, oneLine(c.Text), "\t") // a buffer takes all
+	lines, widths := make([][]string, len(rows)), []int{}
+	for i, row := range rows {
+		lines[i] = make([]string, len(row))
+		for j, c := range row {
+			lines[i][j] = oneLine(c.Text)
+			if j == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[j] = max(widths[j], utf8.RuneCountInString(lines[i][j]))
 		}
-		_, _ = fmt.Fprintln(tw)
 	}
-	_ = tw.Flush()
-	for line := range strings.Lines(aligned.String()) {
-		w.WriteString(strings.TrimRight(line, " \n") + "\n")
+	for _, line := range lines {
+		gap := 0
+		for j, text := range line {
+			if text != "" {
+				writeSpaces(w, gap)
+				w.WriteString(text)
+				gap = 0
+			}
+			gap += widths[j] - utf8.RuneCountInString(text) + columnGap
+		}
+		w.WriteByte('\n')
 	}
 }
 
+func writeSpaces(w *bytes.Buffer, n int) {
+	const some = "                                                                "
+	for ; n > len(some); n -= len(some) {
+		w.WriteString(some)
+	}
+	w.WriteString(some[:n])
+}
+
 // oneLine keeps a cell from breaking its table.
-func oneLine(s string) string { return strings.Join(strings.Fields(visible(s)), " ") }
+func oneLine(s string) string {
+	if plain(s) && !strings.ContainsAny(s, "\n\t") && !strings.Contains(s, "  ") {
+		return strings.Trim(s, " ")
+	}
+	return strings.Join(strings.Fields(visible(s)), " ")
+}

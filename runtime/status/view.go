@@ -49,6 +49,9 @@ type (
 		// Wide is the number of the column, from 1, that takes the room
 		// that the others leave. 0 leaves it to the browser.
 		Wide int
+		// Wraps says that the other columns have long texts, too: these wrap,
+		// and after some lines they are cut off in a browser.
+		Wraps bool
 		// Empty is shown in place of a table without rows.
 		Empty string
 	}
@@ -59,6 +62,8 @@ type (
 		// several sections that have one gets a table of contents.
 		ID    string
 		Title string
+		// Unlisted keeps it out of that.
+		Unlisted bool
 		// Mono shows the title as code, for names.
 		Mono bool
 		// Badges stand beside the title.

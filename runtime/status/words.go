@@ -9,6 +9,9 @@ import (
 
 // How pages say numbers, amounts and times.
 
+// none stands in cells of a table for what is not known.
+const none = "–"
+
 // percent is a share. What is not nothing is not shown as nothing.
 func percent(part, whole uint64) string {
 	if part == 0 || whole == 0 {
@@ -38,10 +41,59 @@ func lasting(d time.Duration) string {
 	return "0 s"
 }
 
-// roughly is a duration for people in one unit.
-func roughly(d time.Duration) string {
-	words := strings.Fields(lasting(d))
-	return words[0] + " " + words[1]
+// short is a short duration of two or three digits, such as "1.2 ms".
+func short(d time.Duration) string {
+	for _, u := range []struct {
+		of   time.Duration
+		name string
+	}{{time.Second, "s"}, {time.Millisecond, "ms"}, {time.Microsecond, "µs"}} {
+		if d < u.of {
+			continue
+		}
+		if d >= time.Minute {
+			return lasting(d)
+		}
+		return digits(float64(d)/float64(u.of)) + " " + u.name
+	}
+	return fmt.Sprintf("%d ns", d)
+}
+
+// orNone is a short duration, or that there is none.
+func (s Seconds) orNone() string {
+	if s == 0 {
+		return none
+	}
+	return short(time.Duration(s))
+}
+
+// since is how long ago something was.
+func since(t, now time.Time) string {
+	if passed := now.Sub(t); passed >= time.Second {
+		return lasting(passed) + " ago"
+	}
+	return "just now"
+}
+
+// ago is a time that has passed, and how long ago that was.
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return since(t, now) + " (" + t.UTC().Format(time.RFC3339) + ")"
+}
+
+// until is a time to come, and how far off it is.
+func until(t, now time.Time) string {
+	return "in " + lasting(t.Sub(now)) + " (" + t.UTC().Format(time.RFC3339) + ")"
+}
+
+// clock is a time of late, in UTC as in the log, and how long ago it was.
+func clock(t, now time.Time) string {
+	layout := "15:04:05"
+	if now.Sub(t) > 20*time.Hour {
+		layout = "Jan 2 15:04:05"
+	}
+	return t.UTC().Format(layout) + ", " + since(t, now)
 }
 
 // memory is an amount of memory, such as "12.3 MiB".
@@ -54,16 +106,6 @@ func memory(n uint64) string {
 		v /= 1024
 	}
 	return digits(v) + " TiB"
-}
-
-// clock is a time of late, in UTC as in the log, and how long ago it was.
-func clock(t, now time.Time) string {
-	ago := max(now.Sub(t), 0)
-	layout := "15:04:05"
-	if ago > 20*time.Hour {
-		layout = "Jan 2 15:04:05"
-	}
-	return fmt.Sprintf("%s, %s ago", t.UTC().Format(layout), lasting(ago))
 }
 
 // digits is a number of about three digits.
@@ -95,6 +137,9 @@ func thousands[T int | int64 | uint64](n T) string {
 // count is a number of things, whose name is a plural.
 func count[T int | int64 | uint64](n T, noun string) string {
 	if n == 1 {
+		if one, ok := strings.CutSuffix(noun, "ies"); ok {
+			return "1 " + one + "y"
+		}
 		noun = strings.TrimSuffix(noun, "s")
 	}
 	return thousands(n) + " " + noun

@@ -80,7 +80,7 @@ func (c cell) want() int {
 		return http.StatusNotFound
 	case !c.route.Answers(c.way.method):
 		return http.StatusMethodNotAllowed
-	case c.way.foreign && strings.HasPrefix(path, "/internal"):
+	case c.way.foreign && (strings.HasPrefix(path, "/internal") || path == "/metrics" && (c.place.loopback || c.local)):
 		return http.StatusForbidden
 	case c.way.crossing:
 		return http.StatusForbidden

@@ -254,24 +254,56 @@ func (c *client) explain(err error, n need) error {
 	if !ok {
 		return err
 	}
-	if cause, ok := connectionError(st.Message()); ok {
-		return fmt.Errorf("etcd is not reached: %s", cause)
-	}
-	if st.Code() == codes.DeadlineExceeded {
-		return errSilent
+	if silent(st) {
+		return c.noAnswer(causeOf(st))
 	}
 	return errors.New(st.Message())
 }
 
+// silent tells whether an error says that etcd gave no answer, whatever became
+// of the question. That etcd is busy, or has no leader, is an answer.
+func silent(st *status.Status) bool {
+	switch st.Code() {
+	case codes.Unavailable, codes.DeadlineExceeded:
+		return !strings.HasPrefix(st.Message(), "etcdserver: ")
+	}
+	_, broken := connectionError(st.Message())
+	return broken
+}
+
+// noAnswer is the error where etcd gave no answer, for how long, and what is
+// known of why, if anything.
+func (c *client) noAnswer(cause string) error {
+	since := ""
+	if last := c.lastAnswer(); !last.IsZero() {
+		if d := time.Since(last).Round(time.Second); d > 0 {
+			since = fmt.Sprintf(" for %v", d)
+		}
+	}
+	if cause != "" {
+		cause = ": " + cause
+	}
+	return fmt.Errorf("%w from etcd at %s%s%s", errSilent, c.config.endpoints, since, cause)
+}
+
+// causeOf is what an error says besides that time was up, which is no cause.
+func causeOf(st *status.Status) string {
+	if cause, ok := connectionError(st.Message()); ok {
+		return cause
+	}
+	if st.Code() == codes.Unavailable {
+		return st.Message()
+	}
+	return ""
+}
+
 // explainLate explains the error of a call that was given up after its time.
 func (c *client) explainLate(err error) error {
-	if _, ok := status.FromError(err); !ok {
+	st, ok := status.FromError(err)
+	if !ok {
 		return err
 	}
-	if cause, ok := connectionError(status.Convert(err).Message()); ok {
-		return fmt.Errorf("etcd is not reached: %s", cause)
-	}
-	return errSilent
+	return c.noAnswer(causeOf(st))
 }
 
 // connectionError returns what the text of an error says of a connection that

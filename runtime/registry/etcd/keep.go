@@ -40,12 +40,21 @@ func (l *lease) keep(ctx context.Context) {
 			l.lose(err)
 			return
 		case time.Now().After(end):
-			l.lose(fmt.Errorf("the lease could not be renewed for %v: %w", l.time, err))
+			l.lose(l.unrenewed(err))
 			return
 		default: // at once at another member, then slower
 			wait = 200 * time.Millisecond
 		}
 	}
+}
+
+// unrenewed is why a lease is given up. That the entries are gone is not said:
+// only etcd knows.
+func (l *lease) unrenewed(err error) error {
+	if errors.Is(err, errSilent) {
+		return fmt.Errorf("%w; the lease could not be renewed for %[2]v, and etcd drops entries after %[2]v", err, l.time)
+	}
+	return fmt.Errorf("the lease could not be renewed for %v: %w", l.time, err)
 }
 
 // renewer renews a lease over one stream, as long as that works.

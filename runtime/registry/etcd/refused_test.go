@@ -87,14 +87,14 @@ func TestNeeds(t *testing.T) {
 }
 
 func TestExplainConnections(t *testing.T) {
-	c := &client{}
+	c := &client{config: config{endpoints: "h:1"}}
 	for text, want := range map[string]string{
-		`last connection error: connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.1:2379: connect: connection refused"`:      "etcd is not reached: 10.0.0.1:2379: connection refused",
-		`connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: it is of \"x\""`:             `etcd is not reached: tls: failed to verify certificate: x509: it is of "x"`,
-		`closing transport due to: connection error: desc = "error reading from server: EOF", received prior goaway: code: NO_ERROR, debug data: ""`: "etcd is not reached: error reading from server: EOF",
-		"connection error: desc = half":     "etcd is not reached: half",
+		`last connection error: connection error: desc = "transport: Error while dialing: dial tcp 10.0.0.1:2379: connect: connection refused"`:      "no answer from etcd at h:1: 10.0.0.1:2379: connection refused",
+		`connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: it is of \"x\""`:             `no answer from etcd at h:1: tls: failed to verify certificate: x509: it is of "x"`,
+		`closing transport due to: connection error: desc = "error reading from server: EOF", received prior goaway: code: NO_ERROR, debug data: ""`: "no answer from etcd at h:1: error reading from server: EOF",
+		"connection error: desc = half":     "no answer from etcd at h:1: half",
 		"etcdserver: request timed out":     "etcdserver: request timed out",
-		"error reading from server: EOF":    "error reading from server: EOF",
+		"error reading from server: EOF":    "no answer from etcd at h:1: error reading from server: EOF",
 		"etcdserver: too many requests":     "etcdserver: too many requests",
 		"etcdserver: no such thing: \x1b[0": "etcdserver: no such thing: \x1b[0",
 	} {
@@ -107,6 +107,43 @@ func TestExplainConnections(t *testing.T) {
 	}
 	if err := c.explain(status.Error(codes.Unavailable, "x"), need{}); strings.Contains(err.Error(), "rpc error") {
 		t.Errorf("it says %v", err)
+	}
+}
+
+// An etcd that gives no answer has one wording, whatever gRPC says of it, with
+// how long it has given none.
+func TestNoAnswer(t *testing.T) {
+	c := &client{config: config{endpoints: "h:1,h:2"}, began: time.Now().Add(-9 * time.Second)}
+	c.answered.Store(int64(time.Second))
+	s := &watchStream{client: c, missed: maxMissed}
+	for want, err := range map[string]error{
+		"": c.explain(status.Error(codes.DeadlineExceeded, "context deadline exceeded"), need{}),
+		": keepalive ping failed to receive ACK within timeout":                                   c.explain(status.Error(codes.Unavailable, "keepalive ping failed to receive ACK within timeout"), need{}),
+		": error reading server preface: raw-read tcp h:5->h:1: use of closed network connection": c.explain(status.Error(codes.Unavailable, `connection error: desc = "error reading server preface: raw-read tcp h:5->h:1: use of closed network connection"`), need{}),
+		": h:1: connection refused": c.explainLate(status.Error(codes.Canceled, `last connection error: connection error: desc = "transport: Error while dialing: dial tcp h:1: connect: connection refused"`)),
+	} {
+		if got := err.Error(); got != "no answer from etcd at h:1,h:2 for 8s"+want || !errors.Is(err, errSilent) {
+			t.Errorf("it says %q, want it to end in %q", got, want)
+		}
+	}
+	const plain = "no answer from etcd at h:1,h:2 for 8s"
+	for what, err := range map[string]error{"watch": s.check(), "late": c.explainLate(status.Error(codes.Canceled, "context canceled"))} {
+		if err == nil || err.Error() != plain {
+			t.Errorf("%s: it says %v", what, err)
+		}
+	}
+	// Given up by the caller, or answered: that is not it.
+	for _, err := range []error{status.Error(codes.Canceled, "context canceled"), status.Error(codes.Unavailable, "etcdserver: shutting down"), rpctypes.ErrGRPCNoLeader} {
+		if got := c.explain(err, need{}); errors.Is(got, errSilent) {
+			t.Errorf("%v becomes %v", err, got)
+		}
+	}
+	l := &lease{time: 10 * time.Second}
+	if got := l.unrenewed(s.check()).Error(); got != plain+"; the lease could not be renewed for 10s, and etcd drops entries after 10s" {
+		t.Error(got)
+	}
+	if got := l.unrenewed(rpctypes.ErrNoLeader).Error(); got != "the lease could not be renewed for 10s: etcdserver: no leader" {
+		t.Error(got)
 	}
 }
 

@@ -19,7 +19,9 @@ const (
 	maxMissed = 2
 )
 
-var errSilent = errors.New("etcd does not answer")
+// errSilent is in all errors of an etcd that gives no answer, whether it cannot be
+// reached or is silent.
+var errSilent = errors.New("no answer")
 
 // keyRange is a key, or with an end all keys from one to before the other.
 type keyRange struct{ key, end string }
@@ -97,7 +99,7 @@ func (s *watchStream) close() {
 // one for a sign of life, and returns an error where none came.
 func (s *watchStream) check() error {
 	if s.missed++; s.missed > maxMissed {
-		return errSilent
+		return s.client.noAnswer("")
 	}
 	return s.ws.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
 }
