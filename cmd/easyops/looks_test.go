@@ -21,15 +21,16 @@ import (
 	pages "github.com/go-easyops/easyops/runtime/status"
 )
 
-// known is a cache of this process, and so of all servers of the tests.
-var known = cache.New[string, int]("users", cache.Options{MaxEntries: 100, TTL: time.Minute})
-
 func TestCache(t *testing.T) {
 	f := newFleet(t)
 	a := f.add()
 	var cleared atomic.Int32
 	remove := cache.Register("other", func(context.Context) error { cleared.Add(1); return nil })
 	t.Cleanup(remove)
+	// A cache is listed by all servers of the process while somebody refers to it:
+	// other tests are not to clear it.
+	known := cache.New[string, int]("users", cache.Options{MaxEntries: 100, TTL: time.Minute})
+	t.Cleanup(known.Clear)
 	known.Put("a", 1)
 	known.Get("a")
 	known.Get("b")

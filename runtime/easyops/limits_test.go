@@ -36,6 +36,7 @@ func TestTooManyCalls(t *testing.T) {
 			_, err = s.Recv() // streams have a bound of their own
 			wantCode(t, err, codes.OK)
 		}
+		synctest.Wait() // handlers return a little after their last answer
 		wantEqual(t, "in flight", r.sample("easyops_calls_in_flight"), 4)
 		h.let()
 		for _, call := range calls {
