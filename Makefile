@@ -42,9 +42,10 @@ build: ## build the commands and the example into .bin
 	$(GO) build -o .bin/ ./cmd/... ./example/echo ./example/echoclient ./example/greeter
 
 test: check-race ## run the tests that need nothing but Go, with the race detector
-	$(GO) test $(RACE) $(TESTFLAGS) ./...
-	cd test && $(GO) test $(RACE) $(TESTFLAGS) ./...
-	cd bench && $(GO) test $(RACE) $(TESTFLAGS) ./...
+	@result=0; for module in . test bench; do \
+		echo "cd $$module && $(GO) test $(RACE) $(TESTFLAGS) ./..."; \
+		(cd $$module && $(GO) test $(RACE) $(TESTFLAGS) ./...) || result=1; \
+	done; exit $$result
 
 test-real: check-race ## run the tests with real foreign parts: grpc-js, python, curl, Chromium, a long load
 	.ci/parts

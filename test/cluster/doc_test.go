@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/go-easyops/easyops/test/etcdserver"
 	"github.com/go-easyops/easyops/test/serve"
 )
 
@@ -16,12 +17,8 @@ func TestMain(m *testing.M) {
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // the servers': a second between their last act and their end
 	flag.Parse()
 	_ = flag.Set("test.parallel", "8") // they wait for leases to end, which takes no processor
-	goleak.VerifyTestMain(m, killed, goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(m, append(etcdserver.Leftovers(), goleak.Cleanup(func(code int) {
 		serve.Remove()
 		os.Exit(code)
-	}))
+	}))...)
 }
-
-// killed is a request that an etcd was asked by another member when it was
-// killed: it waits for the files to be there again.
-var killed = goleak.IgnoreAnyFunction("go.etcd.io/etcd/server/v3/storage/backend.(*baseReadTx).UnsafeRange")

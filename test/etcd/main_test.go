@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	}
 	flag.Parse()
 	_ = flag.Set("test.parallel", "16") // they wait more than they work
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, etcdserver.Leftovers()...)
 }
 
 func startEtcd(t *testing.T, members int, change ...func(*embed.Config)) *etcdserver.Cluster {
