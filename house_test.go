@@ -23,6 +23,8 @@ import (
 const (
 	module = "github.com/go-easyops/easyops"
 	otter  = "github.com/maypok86/otter"
+
+	proxyproto = "github.com/pires/go-proxyproto"
 )
 
 // forbidden says why a package must not import another, or nothing where it
@@ -35,6 +37,9 @@ func forbidden(from, imported string) (why string) {
 	if under(imported, otter) && from != "runtime/cache" {
 		return "only runtime/cache imports otter: who lists caches imports runtime/cache/caches"
 	}
+	if under(imported, proxyproto) && from != "runtime/tcp" && !under(from, "cmd/easyops/internal/edge") {
+		return "only runtime/tcp and the edge speak the PROXY protocol"
+	}
 	to, ours := strings.CutPrefix(imported, module+"/")
 	if !ours {
 		return ""
@@ -42,7 +47,9 @@ func forbidden(from, imported string) (why string) {
 	switch {
 	case under(from, "test") || under(from, "bench"):
 		return ""
-	case under(to, "cmd") || under(to, "example/echo") || under(to, "example/greeter") || under(to, "test") || under(to, "bench"):
+	case under(to, "cmd/easyops/internal") && under(from, "cmd/easyops"):
+		return "" // the parts of one program
+	case under(to, "cmd") || under(to, "example/echo") || under(to, "example/lines") || under(to, "example/page") || under(to, "example/greeter") || under(to, "test") || under(to, "bench"):
 		return "programs and tests are not imported"
 	case under(from, "example"):
 		return unless(to, "users import the face and generated code", "runtime/easyops", "runtime/registry/etcd", "runtime/flags", "runtime/cache", "runtime/auth", "example/gen", "proto")
@@ -104,6 +111,14 @@ func TestForbidden(t *testing.T) {
 		{"cmd/protoc-gen-easyops", "./templates", false},
 		{"cmd/protoc-gen-easyops", "./runtime/auth", true},
 		{"cmd/easyops", "./runtime/registry", false},
+		{"cmd/easyops", "./cmd/easyops/internal/routes", false},
+		{"cmd/easyops/internal/edge", "./cmd/easyops/internal/routes", false},
+		{"runtime/easyops", "./cmd/easyops/internal/routes", true},
+		{"runtime/easyops", "./runtime/tcp", false},
+		{"runtime/tcp", "./runtime/port", true},
+		{"runtime/tcp", proxyproto, false},
+		{"cmd/easyops/internal/edge", proxyproto, false},
+		{"runtime/easyops", proxyproto, true},
 		{"example/gen/echo/v1", "./runtime/easyops", false},
 		{"example/gen/echo/v1", "./runtime/port", true},
 		{"proto/easyops/v1", "./runtime/auth", true},
@@ -187,6 +202,28 @@ func linked(t *testing.T, dir string, of ...string) (found []string) {
 		}
 	}
 	return found
+}
+
+// TestTCPIsLeftOut: the linker leaves TCP services out of programs that have none, as
+// long as nothing but WithTCP names what makes them.
+func TestTCPIsLeftOut(t *testing.T) {
+	var by []string
+	for _, f := range goFiles(t) {
+		if path.Dir(f.path) != "runtime/easyops" || strings.HasSuffix(f.path, "_test.go") {
+			continue
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && sel.Sel.Name == "New" {
+				if pkg, ok := sel.X.(*ast.Ident); ok && pkg.Name == "tcp" {
+					by = append(by, f.path)
+				}
+			}
+			return true
+		})
+	}
+	if !slices.Equal(by, []string{"runtime/easyops/tcpoption.go"}) {
+		t.Errorf("tcp.New is named in %v, want it in tcpoption.go alone, by WithTCP", by)
+	}
 }
 
 // TestPackageDocs wants one doc comment for each package, in one file.

@@ -79,6 +79,9 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 		slog.String("method", c.method.name), slog.String("code", code.String()),
 		slog.Duration("duration", elapsed), slog.String("peer", c.peer()),
 	}
+	if c.method.routed { // of which the name tells less
+		attrs = append(attrs, slog.String("path", clean(c.path())))
+	}
 	attrs = append(attrs, identityAttrs(c.caller.Identity)...)
 	if r, ok := errors.AsType[*refusal](err); ok {
 		err = r.cause

@@ -31,7 +31,11 @@ func (s *Server) advertisedStatus() string {
 	if s.cfg.noStatus || s.statusLis == nil {
 		return ""
 	}
-	addr := s.statusLis.Addr().String()
+	return s.advertisedAt(s.statusLis.Addr().String())
+}
+
+// advertisedAt is the same for another listener than that of the port.
+func (s *Server) advertisedAt(addr string) string {
 	if host, _, err := net.SplitHostPort(s.cfg.advertise); err == nil && isUnspecified(addr) {
 		return withHost(addr, host)
 	}
@@ -121,44 +125,59 @@ type outward struct {
 
 // Register implements [registry.Registry].
 func (o *outward) Register(ctx context.Context, instances []registry.Instance) (registry.Lease, error) {
-	one := instances[0] // they are all of one server
-	addr, statusAddr, err := o.both(ctx, one.Addr, one.StatusAddr)
+	seen, err := o.seen(ctx, addrsOf(instances))
 	if err != nil {
 		return nil, err
 	}
-	lease, err := o.Registry.Register(ctx, listedAt(instances, addr, statusAddr))
+	lease, err := o.Registry.Register(ctx, listedAt(instances, seen))
 	if err != nil {
 		return nil, err
 	}
-	return outwardLease{lease, addr, statusAddr}, nil
+	return outwardLease{lease, seen}, nil
 }
 
-// both asks for two addresses at the same time: names that are not known cost
-// time, and a registration has little.
-func (o *outward) both(ctx context.Context, a, b string) (outsideA, outsideB string, err error) {
-	var errs [2]error
+// addrsOf returns the addresses of entries, each once. They are all of one server,
+// which has few.
+func addrsOf(instances []registry.Instance) (all []string) {
+	for _, i := range instances {
+		all = append(all, i.Addr, i.StatusAddr)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// seen asks how others see the addresses, for all at the same time: names that are
+// not known cost time, and a registration has little.
+func (o *outward) seen(ctx context.Context, addrs []string) (map[string]string, error) {
+	outside, errs := make([]string, len(addrs)), make([]error, len(addrs))
 	var wg sync.WaitGroup
-	wg.Go(func() { outsideA, errs[0] = o.outside(ctx, a) })
-	outsideB, errs[1] = o.outside(ctx, b)
+	for i, addr := range addrs {
+		wg.Go(func() { outside[i], errs[i] = o.outside(ctx, addr) })
+	}
 	wg.Wait()
-	return outsideA, outsideB, errors.Join(errs[:]...)
+	seen := map[string]string{}
+	for i, addr := range addrs {
+		seen[addr] = outside[i]
+	}
+	return seen, errors.Join(errs...)
 }
 
 // outwardLease is a lease of entries with other addresses.
 type outwardLease struct {
 	registry.Lease
-	addr, statusAddr string
+	seen map[string]string // by the address of the listener
 }
 
 // Update implements [registry.Lease].
 func (l outwardLease) Update(ctx context.Context, instances []registry.Instance) error {
-	return l.Lease.Update(ctx, listedAt(instances, l.addr, l.statusAddr))
+	return l.Lease.Update(ctx, listedAt(instances, l.seen))
 }
 
-func listedAt(instances []registry.Instance, addr, statusAddr string) []registry.Instance {
+func listedAt(instances []registry.Instance, seen map[string]string) []registry.Instance {
 	instances = slices.Clone(instances)
 	for i := range instances {
-		instances[i].Addr, instances[i].StatusAddr = addr, statusAddr
+		e := &instances[i]
+		e.Addr, e.StatusAddr = seen[e.Addr], seen[e.StatusAddr]
 	}
 	return instances
 }

@@ -28,8 +28,11 @@ type method struct {
 	stream  bool
 	ours    bool // of the runtime itself, such as health
 	http    bool // not a method, but an HTTP handler of the user's
+	routed  bool // not a method, but a route of a proxy's
 	metrics *metrics.Method
 	callers callersOf
+
+	requests *metrics.HTTPRoute // of HTTP handlers, nil where they are not counted
 }
 
 // call is one call in flight. It is also the context of its handler, so that it
@@ -152,17 +155,21 @@ func (m *method) runStream(srv any, ss grpc.ServerStream, handler grpc.StreamHan
 func (s *Server) interceptStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	m, ok := s.methods[strings.TrimPrefix(info.FullMethod, "/")]
 	if !ok {
-		m = s.unknown
+		m, ss = s.whereTo(info.FullMethod, ss)
 	}
 	return m.runStream(srv, ss, handler)
 }
 
-// refuseUnknown answers the calls of methods that are not registered.
-func (s *Server) refuseUnknown() grpc.StreamHandler {
-	return s.unknown.streaming(func(_ any, ss grpc.ServerStream) error {
+// unknownHandler serves the calls of methods that are not registered.
+func (s *Server) unknownHandler() grpc.StreamHandler {
+	if s.intercepts() { // interceptStream has begun the call
+		return passOnOrRefuse
+	}
+	return func(srv any, ss grpc.ServerStream) error {
 		name, _ := grpc.MethodFromServerStream(ss)
-		return status.Errorf(codes.Unimplemented, "this server has no method %.256q", name)
-	})
+		m, ss := s.whereTo(name, ss)
+		return m.runStream(srv, ss, passOnOrRefuse)
+	}
 }
 
 // begin is the way in, the same for every call: count, deadline, bound,

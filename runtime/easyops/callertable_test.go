@@ -191,7 +191,7 @@ func (s transport) Method() string { return s.method }
 func TestUnknownMethodsAreOneRow(t *testing.T) {
 	r := newRig(t, ways[0], &funcs{})
 	r.holdReserve() // it counts for the heap, and comes a second after the start otherwise
-	h := r.refuseUnknown()
+	h := r.unknownHandler()
 	call := func(from, to int) {
 		for i := from; i < to; i++ {
 			below := transport{method: "/made.up.Service/Method" + strconv.Itoa(i)}

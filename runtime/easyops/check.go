@@ -19,8 +19,11 @@ func (s *Server) check() {
 	s.checkServices()
 	s.checkOverrides()
 	s.checkRoutes()
+	s.checkProxy()
 	s.checkIdentity()
 	s.checkAddresses()
+	s.checkTCP()
+	s.checkNames()
 	var err error
 	if s.metrics, err = metrics.New(c.prometheus); err != nil {
 		c.fault(fmt.Errorf("WithPrometheus: %w", err))
@@ -70,7 +73,7 @@ func (s *Server) checkServices() {
 		_, err := s.rulesOf(b.desc, false)
 		s.cfg.fault(err)
 	}
-	if len(s.services) == 0 && len(s.cfg.routes) == 0 {
+	if len(s.services) == 0 && len(s.cfg.routes) == 0 && len(s.cfg.tcp) == 0 && s.cfg.proxy == nil {
 		s.cfg.fault(errors.New("there is nothing to serve: pass a service"))
 	}
 }

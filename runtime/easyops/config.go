@@ -20,6 +20,7 @@ import (
 
 	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/registry"
+	"github.com/go-easyops/easyops/runtime/status"
 )
 
 // config is what options, flags and the environment say together.
@@ -58,10 +59,14 @@ type config struct {
 
 	ctx         context.Context
 	listener    net.Listener
+	statusLis   net.Listener // in place of statusAddr
 	limits      Limits
 	grpcOptions []grpc.ServerOption
 	prometheus  *prometheus.Registry
 	routes      []route
+	tcp         []*tcpService
+	proxy       Proxy
+	ownPages    []status.Page
 	unlisted    bool
 	noStatus    bool
 	onReady     []func(*Server)
@@ -94,6 +99,8 @@ type info struct {
 // route is an HTTP handler of the user's.
 type route struct {
 	pattern string
+	service string // that it is listed as in the registry, where it is named
+	named   bool
 	handler http.Handler
 	access  auth.Access
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 
+	"github.com/go-easyops/easyops/runtime/registry"
 	_ "github.com/go-easyops/easyops/runtime/registry/local" // the registry where none is named
 	"github.com/go-easyops/easyops/runtime/routing"
 )
@@ -135,11 +136,11 @@ func (ch *channel) dial(c *config) error {
 	creds, err := newCallCreds(c, ch.service)
 	c.fault(err)
 	if c.target == "" {
-		ch.registry, err = openRegistry(c)
+		ch.registry, err = neededRegistry(c)
 		c.fault(err)
-		if ch.registry == nil && err == nil {
-			c.fault(errors.New("-easyops.registry or EASYOPS_REGISTRY is none, so nothing can be found: name a registry, or the server by DialTarget"))
-		}
+	}
+	if c.dialTLS {
+		c.fault(errors.New("DialTLS is for DialTCP: leave it out, connections of gRPC have TLS as soon as -easyops.tls-ca is set"))
 	}
 	c.fault(checkTarget(c))
 	c.fault(checkForwarding(c))
@@ -155,6 +156,15 @@ func (ch *channel) dial(c *config) error {
 	u.own, u.renew = creds.own, ch.conn.Renew
 	ch.stop = u.start()
 	return nil
+}
+
+// neededRegistry opens the registry, without which nothing is found.
+func neededRegistry(c *config) (registry.Registry, error) {
+	r, err := openRegistry(c)
+	if r == nil && err == nil {
+		err = errors.New("-easyops.registry or EASYOPS_REGISTRY is none, so nothing can be found: name a registry, or the server by DialTarget")
+	}
+	return r, err
 }
 
 // routing says which instances calls go to.

@@ -13,7 +13,8 @@ type dialing struct {
 	serverID    string
 	userTokens  auth.TokenSource // of calls that have no user's token otherwise
 	forwardUser bool
-	subset      int // 0 is the default, -1 is all
+	subset      int  // 0 is the default, -1 is all
+	dialTLS     bool // of DialTCP
 }
 
 // DialServerID names whom the server's certificate may be of beside the service

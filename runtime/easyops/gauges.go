@@ -8,6 +8,7 @@ func (s *Server) addGauges() error {
 	return errors.Join(
 		s.addSourceGauges(),
 		s.addRegistryGauges(),
+		s.addTCPGauges(),
 		gauge("easyops_calls_in_flight", "Calls that have begun and not ended.", func() float64 { return float64(s.calls.inFlight()) }),
 		gauge("easyops_handlers_ignoring_context", "Handlers that go on 10 s after the context of their call has ended.", func() float64 { return float64(s.calls.ignoring.Load()) }),
 		gauge("easyops_connections", "Open connections on the port.", func() float64 { return float64(s.port.Conns().Open) }),

@@ -9,10 +9,11 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	grpcstatus "google.golang.org/grpc/status"
 
 	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/metrics"
 	"github.com/go-easyops/easyops/runtime/port"
+	"github.com/go-easyops/easyops/runtime/registry"
 	"github.com/go-easyops/easyops/runtime/status"
 )
 
@@ -20,39 +21,56 @@ import (
 func (s *Server) checkRoutes() {
 	mux := http.NewServeMux()
 	for _, r := range s.cfg.routes {
+		if r.named && !registry.ValidService(r.service) {
+			s.cfg.fault(fmt.Errorf("%s: the name must be 1 to 255 letters, digits, dots, dashes or underscores", r.option()))
+		}
 		if r.handler == nil {
-			s.cfg.fault(fmt.Errorf("WithHTTP(%q): the handler is nil", r.pattern))
+			s.cfg.fault(fmt.Errorf("%s: the handler is nil", r.option()))
 			continue
 		}
 		if path := patternPath(r.pattern); status.Reserved(path) {
-			s.cfg.fault(fmt.Errorf("WithHTTP(%q): the path belongs to the status pages: choose one that does not begin with /internal/, /metrics, /livez or /readyz", r.pattern))
+			s.cfg.fault(fmt.Errorf("%s: the path belongs to the status pages: choose one that does not begin with /internal/, /metrics, /livez or /readyz", r.option()))
 		}
-		s.cfg.fault(tryPattern(mux, r.pattern))
+		s.cfg.fault(r.try(mux))
 		if err := r.access.Validate(); err != nil {
-			s.cfg.fault(fmt.Errorf("WithHTTP(%q): %w", r.pattern, err))
+			s.cfg.fault(fmt.Errorf("%s: %w", r.option(), err))
 		}
 	}
 }
 
-// patternPath returns the path of a pattern like "GET example.com/path".
-func patternPath(pattern string) string {
-	if _, rest, ok := strings.Cut(pattern, " "); ok {
-		pattern = strings.TrimSpace(rest)
+// option is the route as its option in the program.
+func (r route) option() string {
+	if r.named {
+		return fmt.Sprintf("WithHTTPService(%q, %q)", r.service, r.pattern)
 	}
+	return fmt.Sprintf("WithHTTP(%q)", r.pattern)
+}
+
+// withoutMethod returns "example.com/path" of a pattern like "GET example.com/path".
+func withoutMethod(pattern string) string {
+	if _, rest, ok := strings.Cut(pattern, " "); ok {
+		return strings.TrimSpace(rest)
+	}
+	return pattern
+}
+
+// patternPath returns the path of such a pattern.
+func patternPath(pattern string) string {
+	pattern = withoutMethod(pattern)
 	if i := strings.Index(pattern, "/"); i >= 0 {
 		return pattern[i:]
 	}
 	return pattern
 }
 
-// tryPattern turns ServeMux's panic into an error.
-func tryPattern(mux *http.ServeMux, pattern string) (err error) {
+// try turns ServeMux's panic into an error.
+func (r route) try(mux *http.ServeMux) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("WithHTTP(%q): %s", pattern, withoutPlaces(fmt.Sprint(p)))
+			err = fmt.Errorf("%s: %s", r.option(), withoutPlaces(fmt.Sprint(p)))
 		}
 	}()
-	mux.Handle(pattern, http.NotFoundHandler())
+	mux.Handle(r.pattern, http.NotFoundHandler())
 	return nil
 }
 
@@ -69,6 +87,14 @@ func withoutPlaces(s string) string {
 	}
 }
 
+// newHTTPMetrics makes the metrics of HTTP handlers, where there are any.
+func (s *Server) newHTTPMetrics() (err error) {
+	if len(s.cfg.routes) > 0 || s.cfg.proxy != nil {
+		s.requests, err = s.metrics.HTTP()
+	}
+	return err
+}
+
 // httpHandler serves the HTTP side of the port.
 func (s *Server) httpHandler() http.Handler {
 	routes, pages := http.NewServeMux(), s.onPort()
@@ -76,7 +102,7 @@ func (s *Server) httpHandler() http.Handler {
 		routes.Handle(r.pattern, s.userHandler(r))
 	}
 	other := http.Handler(routes)
-	if len(s.cfg.routes) == 0 {
+	if len(s.cfg.routes) == 0 && s.cfg.proxy == nil {
 		other = pages
 	}
 	strays := s.newStrays(other)
@@ -86,6 +112,7 @@ func (s *Server) httpHandler() http.Handler {
 			s.serveGRPC(w, r)
 		case status.Reserved(r.URL.Path):
 			pages.ServeHTTP(w, r)
+		case s.cfg.proxy != nil && !handles(routes, r) && s.passOn(w, r):
 		case isStray(r) && !handles(routes, r):
 			strays.ServeHTTP(w, r)
 		default:
@@ -152,51 +179,62 @@ func (s *Server) serveGRPC(w http.ResponseWriter, r *http.Request) {
 	s.grpcHTTP.ServeHTTP(w, r)
 }
 
-// userHandler runs a handler of the user's like a call: bounded, admitted,
-// recovered, listed, and told when the server drains. Where it sends its answer
-// in parts, its context ends with the stream grace. The answer lasts no longer
-// than the identity that it is for.
+// userHandler is a handler of the user's behind the way in.
 func (s *Server) userHandler(r route) http.Handler {
-	m := &method{server: s, name: "HTTP " + r.pattern, access: r.access, stream: true, http: true}
+	return s.handlerOf(r, s.requests.Route(withoutMethod(r.pattern)))
+}
+
+// handlerOf is userHandler with metrics of the caller's choice.
+func (s *Server) handlerOf(r route, counted *metrics.HTTPRoute) http.Handler {
+	m := &method{server: s, name: "HTTP " + r.pattern, access: r.access, stream: true, http: true, requests: counted}
 	origin := http.NewCrossOriginProtection()
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		ctx, cancel := context.WithCancel(req.Context())
-		defer cancel()
-		c := &call{Context: ctx, cancel: cancel, method: m, begun: s.uptime(), request: req, use: s.port.UseOf(ctx)}
-		answer := &response{ResponseWriter: w, call: c}
-		c.use.Begin()
-		defer func() { c.endHTTP(answer) }()
-		if !s.calls.add(c) {
-			http.Error(answer, "too many requests in flight: try again later", http.StatusServiceUnavailable)
-			return
-		}
-		defer s.calls.remove(c)
-		defer c.stopExpiry()
-		defer s.recoverHTTP(answer)
-		if !s.letIn(answer, c, origin) {
-			return
-		}
-		c.use.By(idsIn(c.caller.Identity))
-		c.endAt(c.caller.Expires())
-		r.handler.ServeHTTP(answer, req.WithContext(c))
-		answer.close()
-	})
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { s.serveHTTP(m, r.handler, origin, w, req) })
+}
+
+// serveHTTP runs a handler like a call: bounded, admitted, recovered, listed,
+// counted, and told when the server drains. Where it sends its answer in parts, its
+// context ends with the stream grace. The answer lasts no longer than the identity
+// that it is for.
+func (s *Server) serveHTTP(m *method, h http.Handler, origin *http.CrossOriginProtection, w http.ResponseWriter, req *http.Request) {
+	ctx, cancel := context.WithCancel(req.Context())
+	defer cancel()
+	c := &call{Context: ctx, cancel: cancel, method: m, begun: s.uptime(), request: req, use: s.port.UseOf(ctx)}
+	answer := &response{ResponseWriter: w, call: c, counted: m.requests.Method(req.Method)}
+	c.use.Begin()
+	answer.counted.Started()
+	defer func() { c.endHTTP(answer) }()
+	if !s.calls.add(c) {
+		http.Error(answer, "too many requests in flight: try again later", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.calls.remove(c)
+	defer c.stopExpiry()
+	defer s.recoverHTTP(answer)
+	if !s.letIn(answer, c, origin) {
+		return
+	}
+	c.use.By(idsIn(c.caller.Identity))
+	c.endAt(c.caller.Expires())
+	h.ServeHTTP(answer, req.WithContext(c))
+	answer.close()
 }
 
 // endHTTP counts a request that has ended.
 func (c *call) endHTTP(r *response) {
+	elapsed := c.age()
 	c.use.End()
-	c.method.server.callers.ended(c, r.code, c.age())
+	r.counted.Done(r.answered(), elapsed)
+	c.method.server.callers.ended(c, r.code, elapsed)
 	if r.code != codes.OK {
 		c.method.server.recent.add(c, r.code, r.err)
 	}
+	c.method.server.access.write(c, r.code, r.err, elapsed)
 }
 
 // letIn admits a request, or answers it.
 func (s *Server) letIn(w *response, c *call, origin *http.CrossOriginProtection) bool {
 	if err := s.admit(c); err != nil {
 		refusal := s.refusal(err)
-		s.access.write(c, grpcstatus.Code(refusal), refusal, c.age())
 		refuseHTTP(w, refusal)
 		w.err = refusal
 		return false
@@ -212,13 +250,16 @@ func (s *Server) letIn(w *response, c *call, origin *http.CrossOriginProtection)
 // fromElsewhere finds requests that a page of another site makes a browser send:
 // what changes something, and, where being on this machine is all that callers
 // have to prove, whatever does not name it (DNS rebinding) or came by a proxy.
-// What is for everyone is for those too.
+// What is for everyone is for those too. A nil origin leaves the former to what is
+// behind.
 func (s *Server) fromElsewhere(c *call, origin *http.CrossOriginProtection) error {
 	if c.method.access.Allow == auth.Everyone {
 		return nil
 	}
-	if err := origin.Check(c.request); err != nil {
-		return fmt.Errorf("%w: this page takes changes from its own pages only", err)
+	if origin != nil {
+		if err := origin.Check(c.request); err != nil {
+			return fmt.Errorf("%w: this page takes changes from its own pages only", err)
+		}
 	}
 	if s.trust == standalone {
 		return status.FromThisMachine(c.request)

@@ -19,7 +19,9 @@ func (s *Server) connectionsPage() status.ConnectionsData {
 	for _, o := range open {
 		in = append(in, s.describeInbound(o))
 	}
-	return status.ConnectionsData{Outbound: outbound(conns()), Inbound: in, InboundOpen: total}
+	in, ofTCP := s.inboundTCP(in)
+	out := append(outbound(conns()), dialledTCP.outbound()...)
+	return status.ConnectionsData{Outbound: out, Inbound: in, InboundOpen: total + ofTCP, TCP: s.tcpPage()}
 }
 
 func (s *Server) describeInbound(o port.Open) status.Inbound {

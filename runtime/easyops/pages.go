@@ -2,6 +2,7 @@ package easyops
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
@@ -32,7 +33,17 @@ func (s *Server) newPages() error {
 			s.statusHTTP.TLSConfig = s.tls.Clone()
 		}
 	}
-	return s.metrics.Collect(cacheMetrics{group})
+	return errors.Join(s.checkPages(parameters, group), s.metrics.Collect(cacheMetrics{group}))
+}
+
+// checkPages makes the pages once more where the program has some of its own, so that
+// what is wrong with those is said at the start.
+func (s *Server) checkPages(parameters *flags.Set, group *caches.Group) error {
+	if len(s.cfg.ownPages) == 0 || s.cfg.noStatus {
+		return nil
+	}
+	_, err := s.makePages(parameters, group)
+	return err
 }
 
 // pagesOr makes the pages, or returns nil and says why in the log.
@@ -99,7 +110,7 @@ func (s *Server) makePages(parameters *flags.Set, group *caches.Group) (*status.
 		pages.HandleOverview(s.overview),
 		pages.HandleHealth(s.healthPage),
 		pages.HandleInfo(status.Info{
-			Services: s.serviceNames(), Instance: s.id, RuntimeVersion: runtimeVersion(), Started: s.started,
+			Services: s.names(), Instance: s.id, RuntimeVersion: runtimeVersion(), Started: s.started,
 		}),
 		pages.HandleAPI(sync.OnceValue(s.describe), s.traffic),
 		pages.HandleMetrics(s.metrics),
@@ -112,12 +123,23 @@ func (s *Server) makePages(parameters *flags.Set, group *caches.Group) (*status.
 		pages.HandleParameters(parameters),
 		pages.HandleCaches(group),
 		pages.HandleTexts(s.texts),
+		s.addOwnPages(pages),
 	)
+}
+
+// addOwnPages adds the program's own pages.
+func (s *Server) addOwnPages(pages *status.Pages) (err error) {
+	for _, pg := range s.cfg.ownPages {
+		if e := pages.Handle(pg); e != nil {
+			err = errors.Join(err, fmt.Errorf("WithPage: %s", withoutPlaces(e.Error())))
+		}
+	}
+	return err
 }
 
 // title is what pages call the server.
 func (s *Server) title() string {
-	if names := s.serviceNames(); len(names) > 0 {
+	if names := s.names(); len(names) > 0 {
 		return names[0]
 	}
 	return "easyops server"

@@ -69,8 +69,8 @@ func (s *Server) unlisted() string {
 		return "the program starts it WithoutRegistration"
 	case s.registry == nil:
 		return "-easyops.registry or EASYOPS_REGISTRY is none"
-	case len(s.services) == 0:
-		return "it serves no gRPC service"
+	case len(s.names()) == 0:
+		return "it serves nothing that has a name"
 	case !s.serving.Load():
 		return "it does not serve yet"
 	}
@@ -83,7 +83,7 @@ const takenOutState = "taken_out"
 // addRegistryGauges adds what the server knows of its registry to its metrics;
 // nothing where no registry can list it.
 func (s *Server) addRegistryGauges() error {
-	if s.registry == nil || len(s.services) == 0 {
+	if s.registry == nil || len(s.names()) == 0 {
 		return nil
 	}
 	errs := []error{s.metrics.GaugeFunc("easyops_registry_last_answer_timestamp_seconds",

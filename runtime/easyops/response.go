@@ -11,6 +11,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	grpcstatus "google.golang.org/grpc/status"
+
+	"github.com/go-easyops/easyops/runtime/metrics"
 )
 
 // response is the answer of a handler of the user's. It notices whether it has
@@ -19,14 +21,31 @@ import (
 // unwraps it.
 type response struct {
 	http.ResponseWriter
-	call  *call
-	begun bool
-	code  codes.Code // that the call is counted with
-	err   error      // where it is not OK
+	call    *call
+	counted *metrics.HTTPMethod
+	begun   bool
+	status  int        // of the answer, once it has begun
+	code    codes.Code // that the call is counted with
+	err     error      // where it is not OK
 }
 
 // fail notes with which code the call is counted, and why.
 func (r *response) fail(code codes.Code, err error) { r.code, r.err = code, err }
+
+// answer notes that the answer has begun.
+func (r *response) answer(status int) {
+	if !r.begun {
+		r.begun, r.status = true, status
+	}
+}
+
+// answered is the status that the caller has got, 0 for none.
+func (r *response) answered() int {
+	if r.status == 0 && r.code == codes.OK { // net/http sends it when the handler has returned
+		return http.StatusOK
+	}
+	return r.status
+}
 
 // httpStatus is the error of a handler that answers with a status.
 type httpStatus int
@@ -38,8 +57,8 @@ func (s httpStatus) Error() string {
 func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 func (r *response) WriteHeader(code int) {
-	if code >= http.StatusOK && !r.begun {
-		r.begun = true
+	if (code >= http.StatusOK || code == http.StatusSwitchingProtocols) && !r.begun {
+		r.answer(code)
 		r.fail(codeOfHTTP(code), httpStatus(code))
 	}
 	r.ResponseWriter.WriteHeader(code)
@@ -50,7 +69,7 @@ func (r *response) Write(b []byte) (int, error) {
 	if r.call.ended.Load() == statusExpired {
 		return 0, statusExpired.Err()
 	}
-	r.begun = true
+	r.answer(http.StatusOK)
 	return r.ResponseWriter.Write(b)
 }
 
@@ -59,13 +78,13 @@ func (r *response) ReadFrom(from io.Reader) (int64, error) {
 	if r.call.expiry != nil {
 		return io.Copy(struct{ io.Writer }{r}, from)
 	}
-	r.begun = true
+	r.answer(http.StatusOK)
 	return io.Copy(r.ResponseWriter, from)
 }
 
 // begin notes that the answer is sent in parts.
 func (r *response) begin() {
-	r.begun = true
+	r.answer(http.StatusOK)
 	r.call.flushed.Store(true)
 }
 
@@ -80,6 +99,7 @@ func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	r.answer(http.StatusSwitchingProtocols)
 	r.begin()
 	if expires := r.call.caller.Expires(); !expires.IsZero() {
 		conn = closeAt(conn, expires)
@@ -113,6 +133,7 @@ func (r *response) close() {
 		panic(http.ErrAbortHandler)
 	case r.call.ended.Load() == statusExpired:
 		r.fail(codes.Unauthenticated, statusExpired.Err())
+		r.status = http.StatusUnauthorized
 		refuseHTTP(r.ResponseWriter, statusExpired.Err())
 	default:
 		http.Error(r, "the server is draining: try again", http.StatusServiceUnavailable)
@@ -138,6 +159,7 @@ func (s *Server) recoverHTTP(w *response) {
 	if w.begun {
 		panic(http.ErrAbortHandler)
 	}
+	w.status = http.StatusInternalServerError
 	http.Error(w.ResponseWriter, grpcstatus.Convert(err).Message(), http.StatusInternalServerError)
 }
 

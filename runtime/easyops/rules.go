@@ -103,7 +103,7 @@ func (s *Server) known() map[string]bool {
 	return names
 }
 
-// allForEveryone tells whether every rule of every service and handler is
+// allForEveryone tells whether every rule of every service, handler and route is
 // EVERYONE.
 func (s *Server) allForEveryone() bool {
 	for _, b := range s.services {
@@ -117,7 +117,7 @@ func (s *Server) allForEveryone() bool {
 			}
 		}
 	}
-	return !slices.ContainsFunc(s.cfg.routes, func(r route) bool { return r.access.Allow != auth.Everyone })
+	return s.proxyForEveryone() && !slices.ContainsFunc(s.cfg.routes, func(r route) bool { return r.access.Allow != auth.Everyone })
 }
 
 // methodsOf returns the names of a service's methods of every kind.

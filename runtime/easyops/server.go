@@ -52,6 +52,8 @@ type Server struct {
 	pages      func() *status.Pages // made for the first request
 	health     *grpchealth.Server
 	metrics    *metrics.Set
+	requests   *metrics.HTTP // nil without HTTP handlers
+	routed     routeRecords
 	calls      *calls
 	callers    *callers
 	resets     *resets
@@ -175,6 +177,11 @@ func (s *Server) Addr() net.Addr {
 // Ready is closed when the server serves and all its checks have passed for
 // the first time.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Draining is closed when the server begins to drain: the drain delay is over,
+// nothing new is accepted, and what is open is to end. It is for what a program
+// serves beside it; [Draining] is for handlers.
+func (s *Server) Draining() <-chan struct{} { return s.draining }
 
 // Wait waits until the server has stopped and nothing of it runs any more. It
 // returns nil after an orderly stop, and otherwise an error that names what was

@@ -47,6 +47,10 @@ func (s *Server) abandon() {
 	if s.cfg.listener != nil {
 		_ = s.cfg.listener.Close() // it is the server's, whatever comes
 	}
+	if s.cfg.statusLis != nil {
+		_ = s.cfg.statusLis.Close()
+	}
+	s.closeTCP()
 	for _, g := range []*grpc.Server{s.grpc, s.grpcHTTP} {
 		if g != nil {
 			g.Stop()
@@ -86,13 +90,19 @@ func (s *Server) listen() (err error) {
 		}
 	}
 	if c.statusAddr != "" && !c.noStatus {
-		if s.statusLis, err = net.Listen("tcp", c.statusAddr); err != nil {
+		if s.statusLis = c.statusLis; s.statusLis == nil {
+			s.statusLis, err = net.Listen("tcp", c.statusAddr)
+		}
+		if err != nil {
 			lis.Close()
 			return listenError("-easyops.status-addr or EASYOPS_STATUS_ADDR", err)
 		}
 		s.statusLis = netutil.LimitListener(s.statusLis, c.limits.Connections)
 	}
-	if err := s.setUp(lis); err != nil {
+	if err = s.listenTCP(); err == nil {
+		err = s.setUp(lis)
+	}
+	if err != nil {
 		lis.Close()
 		if s.statusLis != nil {
 			s.statusLis.Close()
@@ -103,14 +113,18 @@ func (s *Server) listen() (err error) {
 }
 
 func (s *Server) defaultAddr() string {
-	switch {
-	case s.cfg.addr != "":
+	if s.cfg.addr != "" {
 		return s.cfg.addr
-	case s.trust == standalone:
-		return "127.0.0.1:0"
-	default:
-		return ":0"
 	}
+	return s.freeAddr()
+}
+
+// freeAddr is a free port, on this machine alone where nobody can say who calls.
+func (s *Server) freeAddr() string {
+	if s.trust == standalone {
+		return "127.0.0.1:0"
+	}
+	return ":0"
 }
 
 func listenError(setting string, err error) error {
@@ -141,7 +155,11 @@ func (s *Server) setUp(lis net.Listener) error {
 		AllHTTP2ToHTTP:  c.mixedHTTP2,
 		Logger:          s.log,
 	})
+	s.setUpTCP()
 	if err := s.newGRPC(); err != nil {
+		return err
+	}
+	if err := s.newHTTPMetrics(); err != nil {
 		return err
 	}
 	if err := s.newPages(); err != nil {
@@ -164,7 +182,7 @@ func (s *Server) newGRPC() (err error) {
 			}
 		}
 	}()
-	opts := append(transportDefaults(s.cfg.limits), grpc.UnknownServiceHandler(s.refuseUnknown()))
+	opts := append(transportDefaults(s.cfg.limits), grpc.UnknownServiceHandler(s.unknownHandler()))
 	if s.intercepts() {
 		opts = append(opts, grpc.StreamInterceptor(s.interceptStream))
 	}
@@ -212,6 +230,7 @@ func (s *Server) serve() {
 	s.newPublisher()
 	s.run("port", func() error { return s.port.Serve() })
 	s.run("gRPC", func() error { return s.grpc.Serve(s.port.GRPCListener()) })
+	s.serveTCP()
 	if s.statusHTTP != nil {
 		s.run("status pages", s.serveStatus)
 	}
@@ -236,12 +255,18 @@ func (s *Server) serve() {
 
 // newPublisher makes what lists the server, if it can be listed.
 func (s *Server) newPublisher() {
-	if s.registry == nil || len(s.services) == 0 {
+	if s.registry == nil {
 		return
 	}
-	if err := registry.ValidAddr(reachable(s.advertised())); err != nil {
-		s.log.Warn("not listed in the registry: advertise an address that clients can connect to (-easyops.advertise)", "err", err)
+	entries := s.instances(registry.Ready)
+	if len(entries) == 0 {
 		return
+	}
+	for _, e := range entries {
+		if err := registry.ValidAddr(reachable(e.Addr)); err != nil {
+			s.log.Warn("not listed in the registry: advertise an address that clients can connect to (-easyops.advertise)", "err", err)
+			return
+		}
 	}
 	s.mu.Lock() // metrics may be gathered before the server serves
 	defer s.mu.Unlock()

@@ -98,7 +98,10 @@ func (s *Server) leave(ctx context.Context) {
 func (s *Server) drain(ctx context.Context) error {
 	s.log.Info("draining", "in_flight", s.calls.inFlight())
 	close(s.draining)
+	var told sync.WaitGroup
+	told.Go(s.drainTCP)
 	s.port.StopAccepting()
+	told.Wait()
 	drained := make(chan error, 1)
 	go func() { drained <- s.drainParts(ctx) }()
 	s.calls.end(func(c *call) bool { return c.method.ours && c.isStream() })
@@ -127,6 +130,7 @@ func (s *Server) drainParts(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(s.grpc.GracefulStop)
 	parts.Go(func() { s.calls.ended(ctx) }) // handlers may outlive their call
+	parts.Go(func() { _ = s.endTCP(ctx) })  // cutOff returns the error
 	var ofPort, ofStatus error
 	parts.Go(func() { ofPort = s.port.Shutdown(ctx) })
 	if s.statusHTTP != nil {
@@ -157,13 +161,16 @@ func (s *Server) cutOff() error {
 	if s.statusHTTP != nil {
 		err = errors.Join(err, s.statusHTTP.Close())
 	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	ofTCP := s.endTCP(over)
 	for _, name := range names {
 		s.log.Warn("call cut off", "call", name)
 	}
 	if len(names) > 0 {
-		return fmt.Errorf("calls were cut off (%d): %s", len(names), strings.Join(names, "; "))
+		err = fmt.Errorf("calls were cut off (%d): %s", len(names), strings.Join(names, "; "))
 	}
-	return err
+	return errors.Join(err, ofTCP)
 }
 
 // finish ends what is not a call: the entry in the registry, the user's work,

@@ -18,10 +18,10 @@ type strays struct {
 func (s *Server) newStrays(other http.Handler) *strays {
 	all := &strays{
 		methods: make(map[string]http.Handler, len(s.methods)),
-		unknown: s.userHandler(route{pattern: s.unknown.name, handler: other}),
+		unknown: s.handlerOf(route{pattern: s.unknown.name, handler: other}, nil),
 	}
 	for name, m := range s.methods { // grpc-go says what is wrong: 405, 415 or 505
-		all.methods[name] = s.userHandler(route{pattern: name, handler: s.grpcHTTP, access: m.access})
+		all.methods[name] = s.handlerOf(route{pattern: name, handler: s.grpcHTTP, access: m.access}, nil)
 	}
 	return all
 }

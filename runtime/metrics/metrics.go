@@ -134,10 +134,10 @@ func (s *Set) all() []*Method {
 func (s *Set) Other() *Method { return s.other }
 
 // places are where panics are recovered.
-var places = [...]string{"call", "http", "callback"}
+var places = [...]string{"call", "http", "tcp", "callback"}
 
 // Panic counts one recovered panic. where is one of few fixed words: "call",
-// "http", "callback".
+// "http", "tcp", "callback".
 func (s *Set) Panic(where string) { s.panics.WithLabelValues(where).Inc() }
 
 // GaugeFunc adds a gauge whose value f gives at each scrape. f must not block
@@ -156,9 +156,10 @@ func pairs(labels []string) prometheus.Labels {
 }
 
 // CounterFunc adds a counter whose value f gives at each scrape. f must never
-// go down, must not block and may be called concurrently.
-func (s *Set) CounterFunc(name, help string, f func() float64) error {
-	return s.register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, f))
+// go down, must not block and may be called concurrently. Labels are those of
+// GaugeFunc.
+func (s *Set) CounterFunc(name, help string, f func() float64, labels ...string) error {
+	return s.register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: pairs(labels)}, f))
 }
 
 // Close takes the server's metrics off the registry, so that another server

@@ -43,6 +43,7 @@ easyops_calls_in_flight 3
 easyops_panics_total{where="call"} 1
 easyops_panics_total{where="callback"} 0
 easyops_panics_total{where="http"} 0
+easyops_panics_total{where="tcp"} 0
 # HELP grpc_server_call_started_total Calls that the server has started.
 # TYPE grpc_server_call_started_total counter
 grpc_server_call_started_total{grpc_method="echo.v1.EchoService/Echo"} 2

@@ -25,7 +25,11 @@ func (d ConnectionsData) view(r *Request, now time.Time) (View, error) {
 		return View{}, err
 	}
 	out := d.outbound(now)
-	return View{Data: d, Body: []Block{in, out}, Live: true}, nil
+	body := []Block{in, out}
+	if len(d.TCP) > 0 {
+		body = []Block{in, tcpSection(d.TCP), out}
+	}
+	return View{Data: d, Body: body, Live: true}, nil
 }
 
 // outbound describes the clients, and makes them what their JSON promises.

@@ -26,7 +26,8 @@ type (
 		Unlisted   string     `json:"unlisted,omitempty"`    // why no registry is to list the server
 	}
 	// EntryData is what a registry lists of the server, in [RegistryData]. There
-	// is one of each service, which differ in its name only.
+	// is one of each service, which differ in its name, and those of TCP services
+	// in their address; this is the first.
 	EntryData struct {
 		ID         string            `json:"id"`
 		Addr       string            `json:"addr,omitempty"`        // left out until it is known
@@ -117,12 +118,25 @@ type (
 	// ConnectionsData is /internal/service-info/grpc-connections.
 	ConnectionsData struct {
 		Outbound []Outbound `json:"outbound"`
-		// Inbound are connections to the port, 10,000 of those that are oldest at
-		// most. Listed says which of them are here; InboundOpen is how many are
-		// open.
+		// Inbound are connections to the port and to those of TCP services, 10,000
+		// of each that are oldest at most. Listed says which of them are here;
+		// InboundOpen is how many are open.
 		Inbound       []Inbound `json:"inbound"`
 		InboundListed Listed    `json:"inbound_listed"`
 		InboundOpen   int       `json:"inbound_open"`
+		// TCP are the TCP services of this server.
+		TCP []TCPService `json:"tcp_services,omitempty"`
+	}
+	// TCPService is a service with a port of its own, in [ConnectionsData].
+	TCPService struct {
+		Service  string `json:"service"`
+		Addr     string `json:"addr"` // that it listens on
+		TLS      bool   `json:"tls"`
+		Open     int    `json:"open"`           // connections
+		Accepted uint64 `json:"accepted"`       // since the start
+		Refused  uint64 `json:"refused"`        // before the handler had them
+		Received uint64 `json:"received_bytes"` // on the wire, with those of TLS
+		Sent     uint64 `json:"sent_bytes"`
 	}
 	// Outbound is an open client of this process, in [ConnectionsData]. Clients
 	// that share their connections are one.

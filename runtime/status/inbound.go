@@ -65,3 +65,22 @@ func orNone(s string) Cell {
 	}
 	return Str(s)
 }
+
+// tcpSection is the TCP services, whose connections are among the inbound ones.
+func tcpSection(services []TCPService) Section {
+	t := Table{Columns: []string{"Service", "Address", "TLS", "Open", "Accepted", "Refused", "Received", "Sent"}}
+	for _, s := range services {
+		t.Rows = append(t.Rows, []Cell{
+			Name(s.Service), Name(s.Addr), yesOrNone(s.TLS), Str(thousands(s.Open)), Str(thousands(s.Accepted)), Str(thousands(s.Refused)),
+			Str(memory(s.Received)), Str(memory(s.Sent)),
+		})
+	}
+	return Section{ID: "tcp", Title: "TCP services", Body: []Block{t}}
+}
+
+func yesOrNone(yes bool) Cell {
+	if yes {
+		return Str("yes")
+	}
+	return orNone("")
+}

@@ -144,3 +144,26 @@ func TestInboundPage(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 }
+
+func TestTCPServices(t *testing.T) {
+	var data ConnectionsData
+	f := newFixture(t)
+	p, err := New(Config{Name: "test", Operator: testOperator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.HandleConnections(func() ConnectionsData { return data }); err != nil {
+		t.Fatal(err)
+	}
+	f.Config.Handler = p.Handler()
+	if text := f.asOperator("GET", connectionsPath); strings.Contains(text.body, "TCP") {
+		t.Errorf("a server without TCP services has\n%s", text.body)
+	}
+	if text := f.asOperator("GET", connectionsPath, "Accept", "application/json"); strings.Contains(text.body, "tcp_services") {
+		t.Errorf("a server without TCP services has\n%s", text.body)
+	}
+	data.TCP = []TCPService{{Service: "lines", Addr: "127.0.0.1:4200", TLS: true, Open: 3, Accepted: 1234, Refused: 7, Received: 5 << 20, Sent: 700}}
+	f.asOperator("GET", connectionsPath).want(t, 200, "== TCP services ==", "lines", "127.0.0.1:4200", "yes", "1,234", "7", "5 MiB", "700 B")
+	f.asOperator("GET", connectionsPath, "Accept", "text/html").want(t, 200, `id="tcp"`)
+	f.asOperator("GET", connectionsPath, "Accept", "application/json").want(t, 200, `"tcp_services": [`, `"accepted": 1234`, `"sent_bytes": 700`)
+}

@@ -154,7 +154,7 @@ type (
 	// Inbound is a connection to this server's port, in [ConnectionsData].
 	Inbound struct {
 		Peer     string    `json:"peer"`
-		Protocol string    `json:"protocol"`          // gRPC, HTTP/1, HTTP/2 or new (nothing is known yet)
+		Protocol string    `json:"protocol"`          // gRPC, HTTP/1, HTTP/2, new (nothing is known yet), or TCP and the service
 		User     string    `json:"user,omitempty"`    // of the last call
 		Service  string    `json:"service,omitempty"` // of the last call that was not of nobody; before it, whom the certificate is of
 		TLS      string    `json:"tls,omitempty"`     // its version, such as "TLS 1.3"; empty without TLS
