@@ -29,7 +29,7 @@ run: generate build ## generate, build and serve the example on 127.0.0.1:4100 u
 	@echo
 	@.tools/foreground .bin/echo -easyops.addr=$(ADDR)
 
-run-cluster: build ## run the example on an etcd of its own, three echoes and a greeter, until Ctrl-C
+run-cluster: build ## run the example's services on an etcd of their own, and an edge, until Ctrl-C
 	@echo "Building an etcd. Where it is not there yet, that comes first and takes a minute."
 	cd test && $(GO) build -o ../.bin/run-cluster ./runcluster
 	@.tools/foreground .bin/run-cluster
@@ -39,7 +39,7 @@ generate: ## generate Go from the .proto files with buf
 	$(BUF) generate
 
 build: ## build the commands and the example into .bin
-	$(GO) build -o .bin/ ./cmd/... ./example/echo ./example/echoclient ./example/greeter
+	$(GO) build -o .bin/ ./cmd/... ./example/echo ./example/echoclient ./example/greeter ./example/lines ./example/page
 
 test: check-race ## run the tests that need nothing but Go, with the race detector
 	@result=0; for module in . test bench; do \

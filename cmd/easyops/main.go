@@ -60,6 +60,8 @@ func familiar(args []string) []string {
 		return append([]string{"--help"}, args[1:]...)
 	case "-version", "--version":
 		return append([]string{"version"}, args[1:]...)
+	case "edge":
+		return append([]string{"edge"}, serverFlags(args[1:])...)
 	}
 	return args
 }
@@ -75,6 +77,8 @@ func rootCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		callersCommand(),
 		connsCommand(),
 		drainCommand(),
+		edgeCommand(),
+		exportCommand(),
 		flagsCommand(),
 		lsCommand(),
 		openCommand(),

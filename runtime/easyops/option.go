@@ -216,7 +216,13 @@ func WithListener(l net.Listener) ServerOption {
 // [WithStatusAddr] does to an address. The server closes it, also when it cannot
 // start.
 func WithStatusListener(l net.Listener) ServerOption {
-	return givenServer("status-addr", func(c *config) { c.statusAddr, c.statusLis = l.Addr().String(), l })
+	return givenServer("status-addr", func(c *config) {
+		if l == nil {
+			c.fault(errors.New("WithStatusListener: the listener is nil"))
+			return
+		}
+		c.statusAddr, c.statusLis = l.Addr().String(), l
+	})
 }
 
 // WithContext ties the server to a context: its end is a shutdown.

@@ -23,7 +23,10 @@ import (
 const (
 	echoService    = "echo.v1.EchoService"
 	greeterService = "greeter.v1.GreeterService"
+	pageService    = "guestbook-page"
+	linesService   = "lines"
 
+	anyAddr      = "-easyops.addr=127.0.0.1:0"
 	echoes       = 3
 	startTimeout = 30 * time.Second
 )
@@ -56,27 +59,37 @@ func run(bin string) (err error) {
 
 	var all processes
 	defer func() { err = errors.Join(err, all.stop(signals)) }()
-	for n := range echoes {
-		all.start(fmt.Sprintf("echo-%d", n+1), filepath.Join(bin, "echo"), "-easyops.registry="+etcd.URL())
+	front, err := newEdge(dir)
+	if err != nil {
+		return err
 	}
-	all.start("greeter", filepath.Join(bin, "greeter"), "-easyops.registry="+etcd.URL())
+	serve := func(name, program string, args ...string) {
+		all.start(name, filepath.Join(bin, program), append(args, "-easyops.registry="+etcd.URL())...)
+	}
+	for n := range echoes {
+		serve(fmt.Sprintf("echo-%d", n+1), "echo", anyAddr)
+	}
+	serve("greeter", "greeter", anyAddr)
+	serve("page", "page", anyAddr)
+	serve("lines", "lines", anyAddr)
+	serve("edge", "easyops", "edge", front.File, "--handover="+front.Socket)
 	if all.err != nil {
 		return all.err
 	}
-	listed, err := await(etcd.URL(), signals)
+	listed, err := await(etcd.URL(), front, signals)
 	if err != nil || listed == nil {
 		return err
 	}
-	if err := printWhatToTry(os.Stdout, bin, etcd.URL(), etcd.Endpoints()[0], listed, all.pid(0)); err != nil {
+	if err := printWhatToTry(os.Stdout, bin, etcd.URL(), etcd.Endpoints()[0], listed, front, all.pid(0)); err != nil {
 		return err
 	}
 	<-signals
 	return nil
 }
 
-// await returns the addresses of each service once all its instances are ready,
-// or nothing where a signal comes first.
-func await(url string, signals <-chan os.Signal) (map[string][]string, error) {
+// await returns the addresses of each service once all its instances are ready, and
+// the edge is, or nothing where a signal comes first.
+func await(url string, front *edge, signals <-chan os.Signal) (map[string][]string, error) {
 	reg, err := registry.Open(url, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
@@ -94,13 +107,19 @@ func await(url string, signals <-chan os.Signal) (map[string][]string, error) {
 		}
 	}()
 	listed := map[string][]string{}
-	for service, n := range map[string]int{echoService: echoes, greeterService: 1} {
+	for service, n := range map[string]int{echoService: echoes, greeterService: 1, pageService: 1, linesService: 1} {
 		if listed[service] = ready(ctx, reg, service, n); len(listed[service]) < n {
 			if interrupted.Load() {
 				return nil, nil
 			}
 			return nil, fmt.Errorf("%d of %d instances of %s are listed after %v", len(listed[service]), n, service, startTimeout)
 		}
+	}
+	if err := front.await(ctx); err != nil && !interrupted.Load() {
+		return nil, err
+	}
+	if interrupted.Load() {
+		return nil, nil
 	}
 	return listed, nil
 }

@@ -23,6 +23,7 @@ import (
 const (
 	root     = "../.."
 	patience = 5 * time.Minute // tools may have to be fetched and built
+	servers  = echoes + 4      // greeter, page, lines and edge
 )
 
 // program is run-cluster, with a directory for all that is temporary.
@@ -126,6 +127,9 @@ var answers = []answerOf{
 	{"etcdctl", `(?s)(easyops/echo\.v1\.EchoService/\w+\n\{"Op":0,"Addr":"127\.0\.0\.1:\d+","Metadata":\{.*"health":"READY".*\}\}\n){3}easyops/greeter\.v1\.GreeterService/`},
 	{"echoclient", `Echo     hi\nRepeat   hi hi hi\nCollect  hi hi hi\nChat     hi hi hi\n`},
 	{"grpcurl", `"greeting": "Hello, Ada"`},
+	{"/guestbook/", `<form`},
+	{"/dev/tcp/", `^hello\n$`},
+	{"/internal/edge", `(?s)guestbook-page.*lines`},
 	{"easyops drain", `127\.0\.0\.1:\d+`},
 	{"easyops undrain", `127\.0\.0\.1:\d+`},
 	{"kill -9", `^$`},
@@ -192,7 +196,7 @@ func answer(t *testing.T, line, url string) (string, error) {
 func build(t *testing.T) {
 	t.Helper()
 	for dir, args := range map[string][]string{
-		root: {"build", "-o", ".bin/", "./cmd/easyops", "./example/echo", "./example/echoclient", "./example/greeter"},
+		root: {"build", "-o", ".bin/", "./cmd/easyops", "./example/echo", "./example/echoclient", "./example/greeter", "./example/page", "./example/lines"},
 		"..": {"build", "-o", "../.bin/run-cluster", "./runcluster"},
 	} {
 		cmd := exec.CommandContext(t.Context(), "go", args...)
@@ -213,8 +217,8 @@ func TestAsPrinted(t *testing.T) {
 		t.Error(err)
 	}
 	p.ended(t, url)
-	if n := strings.Count(p.output(), " INFO stopped "); n != echoes {
-		t.Errorf("%d servers stopped in an orderly way, want %d: all but the one that was killed\n%s", n, echoes, p.output())
+	if n := strings.Count(p.output(), " INFO stopped "); n != servers-1 {
+		t.Errorf("%d servers stopped in an orderly way, want %d: all but the one that was killed\n%s", n, servers-1, p.output())
 	}
 }
 

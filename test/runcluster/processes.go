@@ -28,7 +28,7 @@ func (p *processes) start(name, path string, args ...string) {
 	if p.err != nil {
 		return
 	}
-	cmd := exec.Command(path, append([]string{"-easyops.addr=127.0.0.1:0"}, args...)...)
+	cmd := exec.Command(path, args...)
 	cmd.Env = environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us: theirs comes from stop
 	out := &lines{to: os.Stdout, prefix: fmt.Sprintf("%-8s| ", name)}

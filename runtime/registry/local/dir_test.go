@@ -186,3 +186,21 @@ func TestDriver(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestUserDir(t *testing.T) {
+	xdg := t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", xdg)
+	dir, err := UserDir()
+	if dir != filepath.Join(xdg, "easyops") || err != nil {
+		t.Errorf("%q, %v", dir, err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := UserDir(); err == nil || !strings.Contains(err.Error(), "chmod 700") {
+		t.Errorf("open to others: %v", err)
+	}
+}
