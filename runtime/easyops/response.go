@@ -59,7 +59,9 @@ func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 func (r *response) WriteHeader(code int) {
 	if (code >= http.StatusOK || code == http.StatusSwitchingProtocols) && !r.begun {
 		r.answer(code)
-		r.fail(codeOfHTTP(code), httpStatus(code))
+		if c := codeOfHTTP(code); c != codes.OK {
+			r.fail(c, httpStatus(code))
+		}
 	}
 	r.ResponseWriter.WriteHeader(code)
 }

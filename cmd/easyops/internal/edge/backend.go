@@ -49,7 +49,8 @@ func newBackend(c *TableConfig, service string, timeout time.Duration) (*backend
 		b.tls = c.TLS(service)
 	}
 	b.conns, b.old = b.transport("h2", "http/1.1"), b.transport("http/1.1")
-	b.holder.close = b.shut
+	b.holder.close, b.holder.all = b.shut, c.open
+	c.open.Add(1)
 	return b, nil
 }
 

@@ -35,7 +35,7 @@ func TestTLSBehind(t *testing.T) {
 		easyops.WithHTTPService("page", "/", show), easyops.WithHTTPService("other", "/other", show))
 	c := p.config("http:\n- {service: page}\n- {service: other, path: /other, connect_timeout: 500ms}\ngrpc:\n- {service: \"*\"}\n",
 		"-easyops.tls-ca="+p.dir+"/good.pem", "-easyops.insecure-plaintext=true")
-	c.Options = append(c.Options, easyops.WithAuthenticator(tokens), easyops.WithTLSFiles("", "", ""))
+	c.Options = append(c.Options, easyops.WithAuthenticator(tokens), easyops.WithTLSFiles("", "", ""), easyops.WithDrainDelay(0))
 	e := p.start(c)
 	token := []string{"Authorization", "Bearer user-alice"}
 	if resp, body := get(t, browser(t), "http://"+e.Addr().String()+"/", token...); body != "HTTP/2.0 true 0 Bearer user-alice" {
@@ -248,5 +248,39 @@ func TestRoutesPage(t *testing.T) {
 	}
 	if resp, _ := get(t, browser(t), "http://"+e.Addr().String()+pagePath); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("the page is on the port of the routes: %s", resp.Status)
+	}
+}
+
+// Nor is a call: whether a route names the service or all are of one, its connections
+// are the same.
+func TestTableChangesForCalls(t *testing.T) {
+	p := newPlace(t)
+	p.behind([]easyops.Service{echov1.BindEchoServiceServer(echoServer{})})
+	texts := []string{"grpc:\n- {service: \"*\"}\n", "grpc:\n- {service: echo.v1.EchoService, max_message: 1MiB}\n", "grpc:\n- {service: echo.*, host: \"127.0.0.1\"}\n"}
+	e := p.edge(texts[0])
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer user-alice")
+	c := echov1.NewEchoServiceClient(connect(t, e.Addr()))
+	chat, err := c.Chat(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := repeat(2, func() error { _, err := sayTo(ctx, c, "hello"); return err })
+	for n := range 12 {
+		if err := p.reload(e, texts[n%len(texts)]); err != nil {
+			t.Fatal(err)
+		}
+		all.await(5)
+		if err := chat.Send(&echov1.ChatRequest{Message: "m"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := chat.Recv(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if errs := all.end(); len(errs) > 0 {
+		t.Errorf("%d failed: %v", len(errs), errs[0])
+	}
+	if n := len(e.table.clients.status()); n != 1 {
+		t.Errorf("there are connections to %d services", n)
 	}
 }

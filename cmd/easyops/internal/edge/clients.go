@@ -180,7 +180,7 @@ func newClient(c *TableConfig, service string) (*client, error) {
 	k := &client{service: service}
 	// A Conn with an option of grpc-go is not shared with others. What was sent is not
 	// sent again: that is for clients, who know what a method does.
-	k.options = append(slices.Clip(c.Dial), easyops.DialGRPC(grpc.WithDisableRetry(), grpc.WithUserAgent(pseudonym)), easyops.DialSubset(-1))
+	k.options = append(slices.Clip(c.Dial), easyops.DialGRPC(grpc.WithDisableRetry(), grpc.WithUserAgent(pseudonym)))
 	var err error
 	k.pool, err = routing.NewPool(routing.PoolConfig{
 		Service: service, Kind: registry.KindGRPC, Registry: c.Registry, Zone: c.Zone, MaxWait: time.Second, Logger: c.Logger,
@@ -191,7 +191,8 @@ func newClient(c *TableConfig, service string) (*client, error) {
 	if err := k.add(); err != nil {
 		return nil, errors.Join(err, k.pool.Close())
 	}
-	k.holder.close = k.shut
+	k.holder.close, k.holder.all = k.shut, c.open
+	c.open.Add(1)
 	return k, nil
 }
 

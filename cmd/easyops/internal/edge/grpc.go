@@ -171,13 +171,13 @@ func passUp(client grpc.ServerStream, backend grpc.ClientStream) error {
 	var f frame
 	for {
 		switch err := client.RecvMsg(&f); {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return backend.CloseSend()
 		case err != nil:
 			return err
 		}
 		switch err := backend.SendMsg(&f); {
-		case err == io.EOF: // passDown knows why
+		case errors.Is(err, io.EOF): // passDown knows why
 			f.drop()
 			return nil
 		case err != nil:
@@ -202,7 +202,7 @@ func passDown(client grpc.ServerStream, backend grpc.ClientStream) error {
 	}
 	f.drop()
 	client.SetTrailer(answered(backend.Trailer()))
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

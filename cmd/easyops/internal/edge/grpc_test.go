@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -105,7 +106,7 @@ func TestStreamingCalls(t *testing.T) {
 			}
 		}
 		header, _ := s.Header()
-		if err != io.EOF || n != 1000 || header["x-own"] == nil || s.Trailer()["x-after"] == nil {
+		if !errors.Is(err, io.EOF) || n != 1000 || header["x-own"] == nil || s.Trailer()["x-after"] == nil {
 			t.Errorf("%d messages, %v, %v, %v", n, err, header, s.Trailer())
 		}
 		if s, err = c.Repeat(ctx, &echov1.RepeatRequest{Count: -1}); err == nil {
@@ -159,7 +160,7 @@ func TestStreamingCalls(t *testing.T) {
 		if r, err := s.Recv(); err != nil || r.GetMessage() != "bye" {
 			t.Error(r, err)
 		}
-		if _, err := s.Recv(); err != io.EOF {
+		if _, err := s.Recv(); !errors.Is(err, io.EOF) {
 			t.Error(err)
 		}
 	})
@@ -225,11 +226,11 @@ func TestLongMessages(t *testing.T) {
 	}
 	s, err := c.Repeat(ctx, &echov1.RepeatRequest{Message: strings.Repeat("x", 900), Count: 5})
 	for n := 0; err == nil; n++ {
-		if _, err = s.Recv(); err == io.EOF && n == 5 {
+		if _, err = s.Recv(); errors.Is(err, io.EOF) && n == 5 {
 			break
 		}
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }

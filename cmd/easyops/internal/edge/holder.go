@@ -15,6 +15,7 @@ const linger = 5 * time.Second
 // request. Its methods may be called concurrently.
 type holder struct {
 	close func() error
+	all   *sync.WaitGroup // of all that are not closed yet; nil for none
 
 	mu     sync.Mutex
 	linger time.Duration // in place of linger; 0 is that
@@ -22,7 +23,6 @@ type holder struct {
 	gone   bool
 	timer  *time.Timer // of one that is gone and has no users
 	closed bool
-	err    error
 }
 
 var errEnded = errors.New("the edge has closed its connections to the service")
@@ -77,19 +77,18 @@ func (h *holder) leaveLocked() {
 func (h *holder) end(atOnce bool) error {
 	h.mu.Lock()
 	if h.closed || !atOnce && (!h.gone || h.users > 0) {
-		defer h.mu.Unlock()
-		return h.err
+		h.mu.Unlock()
+		return nil
 	}
 	h.closed = true
 	if h.timer != nil {
 		h.timer.Stop()
 	}
 	h.mu.Unlock()
-	err := h.close()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.err = err
-	return err
+	if h.all != nil {
+		defer h.all.Done()
+	}
+	return h.close()
 }
 
 func (h *holder) isClosed() bool {

@@ -220,10 +220,26 @@ func TestWhichRoute(t *testing.T) {
 	}
 	e := p.edge(text.String())
 	for _, c := range []struct{ host, path, want string }{
-		{"a.example.com", "/", "s0"}, {"A.Example.COM.:443", "/q", "s0"}, {"a.example.com", "/x", "s1"}, {"a.example.com", "/xx", "s0"}, {"a.example.com", "/x/y/z", "s2"},
-		{"c.example.com", "/x", "s3"}, {"c.d.example.com", "/", "s3"}, {"c.b.example.com", "/x/", "s4"}, {"c.b.example.com", "/", "s3"}, {"b.example.com", "/x", "s3"},
-		{"example.com", "/", ""}, {"example.com", "/x/y/z/", "s5"}, {"other", "/x/y/z", "s5"}, {"other", "/only", "s6"}, {"other", "/", ""},
-		{"a.example.com", "/only", "s0"}, {"[::1]", "/", "s7"}, {"[::1]:80", "/", "s7"}, {"[0:0::1]:80", "/", "s7"}, {"10.0.0.1:8", "/", "s8"},
+		{"a.example.com", "/", "s0"},
+		{"A.Example.COM.:443", "/q", "s0"},
+		{"a.example.com", "/x", "s1"},
+		{"a.example.com", "/xx", "s0"},
+		{"a.example.com", "/x/y/z", "s2"},
+		{"c.example.com", "/x", "s3"},
+		{"c.d.example.com", "/", "s3"},
+		{"c.b.example.com", "/x/", "s4"},
+		{"c.b.example.com", "/", "s3"},
+		{"b.example.com", "/x", "s3"},
+		{"example.com", "/", ""},
+		{"example.com", "/x/y/z/", "s5"},
+		{"other", "/x/y/z", "s5"},
+		{"other", "/only", "s6"},
+		{"other", "/", ""},
+		{"a.example.com", "/only", "s0"},
+		{"[::1]", "/", "s7"},
+		{"[::1]:80", "/", "s7"},
+		{"[0:0::1]:80", "/", "s7"},
+		{"10.0.0.1:8", "/", "s8"},
 	} {
 		resp, body := get(t, browser(t), "http://"+e.Addr().String()+c.path, "Host", c.host)
 		if c.want == "" && resp.StatusCode == http.StatusNotFound {

@@ -63,7 +63,7 @@ func pageOf(file FileState, routes []RouteStatus, tcp []TCPStatus, services []ro
 	pools := slices.Clone(services)
 	for _, s := range tcp {
 		r := RouteStatus{Kind: "tcp", Route: s.Route.Name(), Line: s.Route.Line, Service: s.Route.Service, Open: s.Open, Failures: s.Failed, Former: s.Former}
-		r.failedBy(s.LastError, s.LastErrorAt)
+		r.failedBy(s.LastErrorAt, s.LastError)
 		d.Routes = append(d.Routes, r)
 		pools = append(pools, s.Pool)
 	}
@@ -72,7 +72,7 @@ func pageOf(file FileState, routes []RouteStatus, tcp []TCPStatus, services []ro
 }
 
 // failedBy notes why something failed the last time.
-func (r *RouteStatus) failedBy(err error, at time.Time) {
+func (r *RouteStatus) failedBy(at time.Time, err error) {
 	if err != nil {
 		r.LastError, r.LastErrorAt = err.Error(), at.UTC()
 	}
@@ -141,7 +141,11 @@ func (t *Table) services() (all []routing.PoolStatus) {
 }
 
 func (d pageData) view(now time.Time) status.View {
-	body := []status.Block{d.File.pairs(now), d.routes()}
+	body := []status.Block{d.File.pairs(now)}
+	if d.File.Error != "" {
+		body = append(body, status.Code(d.File.Error))
+	}
+	body = append(body, d.routes())
 	if failures := d.failures(now); len(failures.Rows) > 0 {
 		body = append(body, status.Section{ID: "failures", Title: "What failed last", Body: []status.Block{failures}})
 	}
@@ -154,7 +158,7 @@ func (f fileStatus) pairs(now time.Time) status.KV {
 		{Name: "In force", Value: status.Str("as read " + ago(f.Since, now))},
 	}
 	if f.Error != "" {
-		kv = append(kv, status.Pair{Name: "Not in force", Value: status.Cell{Text: "what was found " + ago(f.ErrorAt, now) + ": " + f.Error, Tone: status.Bad}})
+		kv = append(kv, status.Pair{Name: "Not in force", Value: status.Cell{Text: "what was found " + ago(f.ErrorAt, now), Tone: status.Bad}})
 	}
 	return kv
 }

@@ -33,6 +33,8 @@ type TableConfig struct {
 	// answer; nil means never.
 	Leaving func() bool
 	Logger  *slog.Logger // nil means slog.Default()
+
+	open *sync.WaitGroup // what holds connections and is not closed yet
 }
 
 // Table is the routes of HTTP and gRPC that are in force. It is the
@@ -61,6 +63,7 @@ func NewTable(c TableConfig) *Table {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.open = new(sync.WaitGroup)
 	t := &Table{config: c, backends: map[backendKey]*backend{}, tallies: map[string]*tally{}}
 	t.clients = newClients(&t.config)
 	t.now.Store(newIndex())
@@ -173,6 +176,7 @@ func (t *Table) Close() error {
 	t.now.Store(newIndex())
 	err := errors.Join(t.clients.close(), endAll(t.backends))
 	clear(t.backends)
+	t.config.open.Wait() // for what was being closed anyway
 	return err
 }
 

@@ -46,12 +46,12 @@ func (t *tally) fail(log *slog.Logger, message string, err error, attrs ...any) 
 	if more > 0 {
 		attrs = append(attrs, "more", more)
 	}
-	log.Warn(message, append(attrs, "err", err)...)
+	log.Warn(message, append(attrs, "err", err)...) //nolint:sloglint // those of its callers are constants
 }
 
 // lastFailure returns the error of the last failure, nil for none.
-func (t *tally) lastFailure() (err error, at time.Time) {
+func (t *tally) lastFailure() (at time.Time, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.last, t.lastAt
+	return t.lastAt, t.last
 }

@@ -227,8 +227,15 @@ func TestMatch(t *testing.T) {
 		pattern, host string
 		want          bool
 	}{
-		{"", "x", true}, {"", "", true}, {"a.b", "a.b", true}, {"a.b", "x.a.b", false},
-		{"*.b", "a.b", true}, {"*.b", "x.a.b", true}, {"*.b", "b", false}, {"*.b", ".b", false}, {"*.b", "ab", false},
+		{"", "x", true},
+		{"", "", true},
+		{"a.b", "a.b", true},
+		{"a.b", "x.a.b", false},
+		{"*.b", "a.b", true},
+		{"*.b", "x.a.b", true},
+		{"*.b", "b", false},
+		{"*.b", ".b", false},
+		{"*.b", "ab", false},
 	} {
 		if _, got := MatchHost(c.pattern, c.host); got != c.want {
 			t.Errorf("host %q of %q: %v", c.host, c.pattern, got)
@@ -246,8 +253,13 @@ func TestMatch(t *testing.T) {
 		pattern, path string
 		want          bool
 	}{
-		{"/", "/", true}, {"/", "/x", true}, {"/greet/", "/greet", true}, {"/greet/", "/greet/x", true},
-		{"/greet/", "/greetings", false}, {"/greet/", "/", false}, {"/greet/", "/Greet/", false},
+		{"/", "/", true},
+		{"/", "/x", true},
+		{"/greet/", "/greet", true},
+		{"/greet/", "/greet/x", true},
+		{"/greet/", "/greetings", false},
+		{"/greet/", "/", false},
+		{"/greet/", "/Greet/", false},
 	} {
 		if got := MatchPath(c.pattern, c.path); got != c.want {
 			t.Errorf("path %q of %q: %v", c.path, c.pattern, got)
