@@ -75,7 +75,7 @@ fuzz: ## run each fuzz target for FUZZTIME seconds (30)
 		done || exit 1; \
 	done
 
-bench: ## compare the cost with that of bare grpc-go: half an hour, with BENCH_PAIRS=3 four minutes
+bench: ## compare the cost with that of bare grpc-go: three quarters of an hour, with BENCH_PAIRS=3 six minutes
 	cd bench && $(GO) build -o ../.bin/bench . && ../.bin/bench $(addprefix -pairs=,$(BENCH_PAIRS)) -out=../.bin/bench-result
 
 screenshots: build ## take the pictures in docs/images anew, from the example's cluster with Debian's Chromium: six minutes

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -46,7 +47,7 @@ func (r *report) goals() (list []goal) {
 			goal{"plugin's peak memory against " + grpcsOwn, ratios(e.Peak, by.Peak), 1},
 		)
 	}
-	return append(append(list, r.tableGoals()...), r.discoveryGoals()...)
+	return slices.Concat(list, r.tableGoals(), r.discoveryGoals(), r.transferGoals())
 }
 
 // goals are those of unary calls that are not one by one.

@@ -1,8 +1,9 @@
 // Bench compares easyops with bare grpc-go and with protoc-gen-go-grpc: what a
 // call costs, how soon a server answers, what a call allocates, what the plugin
 // needs, and what many instances cost a client. It compares easyops that knows
-// who calls with easyops that does not, too, and measures what it notes of each
-// call. It is run by make bench, in this directory.
+// who calls with easyops that does not, too, measures what it notes of each call,
+// and what it costs to call by way of the edge. It is run by make bench, in this
+// directory.
 //
 // Whatever is compared runs in turns, in processes of its own, so that what
 // else the machine does meets all alike. The program is also its own server and
@@ -65,7 +66,7 @@ type part struct {
 	measure func(s settings, r *report) error
 }
 
-const partNames = "start,allocations,tables,plugin,discovery,calls,identity"
+const partNames = "start,allocations,tables,plugin,discovery,calls,identity,edge"
 
 var parts = []part{
 	{"start", measureStart},
@@ -75,6 +76,7 @@ var parts = []part{
 	{"discovery", measureDiscovery},
 	{"calls", callsOf(callGroups, func(r *report) *[]*cell { return &r.Calls })},
 	{"identity", callsOf(identityGroups, func(r *report) *[]*cell { return &r.Identity })},
+	{"edge", measureEdge},
 }
 
 func run(args []string) error {

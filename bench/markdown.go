@@ -13,7 +13,8 @@ func (r *report) markdown() string {
 	for _, t := range []*table{
 		ofAll.ratioTable(r.Calls), ofAll.otherRatios(r.Calls), ofAll.callTable(r.Calls),
 		ofIdentity.ratioTable(r.Identity), ofIdentity.otherRatios(r.Identity), ofIdentity.callTable(r.Identity),
-		r.startTable(), r.memoryTable(), r.tableTable(), r.pluginTable(), r.discoveryTable(), r.goalTable(),
+		r.startTable(), r.memoryTable(), r.tableTable(), r.pluginTable(), r.discoveryTable(),
+		r.edgeRatios(), r.edgeTable(), r.transferTable(), r.goalTable(),
 	} {
 		t.write(&b)
 	}

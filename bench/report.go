@@ -29,6 +29,9 @@ type report struct {
 	Plugin   map[string]*effort   `json:",omitempty"` // by plugin
 	Goals    []goal               `json:",omitempty"`
 
+	Edge      []*cell              `json:",omitempty"` // of calls by way of others
+	Transfers map[string]*transfer `json:",omitempty"` // by direction
+
 	Discovery []*crowdFigures `json:",omitempty"` // in the order of their turns
 }
 

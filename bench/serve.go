@@ -35,6 +35,8 @@ func serve(args []string) error {
 	fs.StringVar(&told.ca, "ca", "", "a file with the authority of callers, which are then asked for certificates")
 	fs.StringVar(&told.auth, "auth", "", "how callers are authenticated, by the variants that do")
 	fs.StringVar(&told.registry, "registry", "", "a directory for the registry")
+	fs.StringVar(&told.tcp, "tcp", "", "where the TCP service listens, of the variants that have one")
+	fs.StringVar(&told.plain, "plain", "", "where the same service listens without easyops")
 	profile := fs.String("profile", "", "a file for a CPU profile")
 	_ = fs.Parse(args) // it exits
 

@@ -28,6 +28,8 @@ const (
 	identity    = "identity"            // easyops that wants to know who calls
 	nobody      = "insecure-none"       // easyops that lets everyone in, whoever calls
 	nobodyAgain = "insecure-none again" // the same once more
+
+	behind = "behind" // easyops with a TCP service, for what is in front of it
 )
 
 // serving is what a server is told.
@@ -37,6 +39,8 @@ type serving struct {
 	ca       string      // a file of the authorities of callers, or nothing
 	auth     string      // how callers are authenticated, where they are
 	registry string      // a directory for those that are listed in one
+	tcp      string      // where those listen that have a TCP service
+	plain    string      // where the same listens without easyops
 }
 
 // variant serves on a listener until the process ends.
@@ -56,6 +60,12 @@ var variants = map[string]variant{
 	identity:    func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(s.auth)) },
 	nobody:      func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
 	nobodyAgain: func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
+	behind: func(lis net.Listener, s serving) error {
+		if err := servePlain(s.plain); err != nil {
+			return err
+		}
+		return everythingOn(lis, s, easyops.WithTCP("bytes", s.tcp, bytesService))
+	},
 }
 
 func tunedServer(lis net.Listener, s serving) error {
