@@ -72,7 +72,7 @@ func TestCANew(t *testing.T) {
 func TestCAIssue(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "ca")
 	mustCall(t, "ca", "new", "--trust-domain", "example.org", dir)
-	mustCall(t, "ca", "issue", "--service", "echo.v1.EchoService", "--service", "ping.v1.PingService", "--id", "team/echo",
+	mustCall(t, "ca", "issue", "--service", "echo.v1.EchoService", "--service", "ping.v1.PingService", "--service", "guestbook-page", "--id", "team/echo",
 		"--dns", "localhost,*.example.org", "--ip", "127.0.0.1, ::1", dir)
 	want := map[string]fs.FileMode{".": 0o700, "ca.pem": 0o644, "cert.pem": 0o644, "key.pem": 0o600}
 	if diff := cmp.Diff(want, modes(t, filepath.Join(dir, "team", "echo"))); diff != "" {
@@ -82,7 +82,7 @@ func TestCAIssue(t *testing.T) {
 	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != "spiffe://example.org/team/echo" {
 		t.Errorf("its SPIFFE ID is %v", leaf.URIs)
 	}
-	if diff := cmp.Diff([]string{"echo.v1.EchoService", "ping.v1.PingService", "localhost", "*.example.org"}, leaf.DNSNames); diff != "" {
+	if diff := cmp.Diff([]string{"echo.v1.EchoService", "ping.v1.PingService", "guestbook-page", "localhost", "*.example.org"}, leaf.DNSNames); diff != "" {
 		t.Error(diff)
 	}
 	if len(leaf.IPAddresses) != 2 || !leaf.IPAddresses[0].Equal(net.IPv4(127, 0, 0, 1)) || !leaf.IPAddresses[1].Equal(net.IPv6loopback) {
@@ -104,7 +104,7 @@ func TestCAIssue(t *testing.T) {
 	if _, err := leaf.Verify(x509.VerifyOptions{Roots: pool(t, other)}); err == nil {
 		t.Error("another authority vouches for it")
 	}
-	if auth.ServesAs("echo.v1.EchoService", "")(leaf) != nil || auth.ServesAs("ping.v1.PingService", "")(leaf) != nil {
+	if auth.ServesAs("echo.v1.EchoService", "")(leaf) != nil || auth.ServesAs("ping.v1.PingService", "")(leaf) != nil || auth.ServesAs("guestbook-page", "")(leaf) != nil {
 		t.Error("clients do not take it for its services")
 	}
 	if auth.ServesAs("billing.v1.BillingService", "")(leaf) == nil {

@@ -18,7 +18,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/go-easyops/easyops/runtime/registry"
 )
 
 // certRequest is the certificate that a command line asks for.
@@ -47,8 +48,9 @@ its private key, and the authority's certificate, to DIR/NAME:
 
 NAME is who the program is when it calls: rules in .proto files say it in
 services:, and its SPIFFE ID is spiffe://TRUST-DOMAIN/NAME. --service names what
-it may serve, package and all: clients of that service talk to nobody else. A
-program that only calls needs none. Clients that know nothing of easyops, such as
+it may serve, as the registry lists it: a gRPC service package and all, an HTTP or
+TCP service by the name that its program gives it. Clients of that service talk to
+nobody else. A program that only calls needs none. Clients that know nothing of easyops, such as
 browsers and curl, go by --dns and --ip.
 
 Run it again with --force before the certificate expires: the program reads the
@@ -79,7 +81,7 @@ files again when they change.
 	}
 	f := c.Flags()
 	f.StringVar(&request.id, "id", "", "`name` of the program, which rules use")
-	f.StringSliceVar(&request.services, "service", nil, "full `name` of a service that it may serve; several are allowed")
+	f.StringSliceVar(&request.services, "service", nil, "full `name` of a service that it may serve, of any kind; several are allowed")
 	f.StringSliceVar(&request.dns, "dns", nil, "DNS `name` of its machine; several are allowed")
 	f.Var(&request.ips, "ip", "IP `address` of its machine; several are allowed")
 	f.Var(&request.ttl, "ttl", "how long the certificate is good for")
@@ -99,8 +101,8 @@ func (r certRequest) check() error {
 		errs = append(errs, err)
 	}
 	for _, s := range r.services {
-		if !protoreflect.FullName(s).IsValid() {
-			errs = append(errs, fmt.Errorf("--service %q is no name of a service: write it as in .proto files, package and all, such as echo.v1.EchoService", s))
+		if !registry.ValidService(s) {
+			errs = append(errs, fmt.Errorf("--service %q is no name of a service: write it as the registry lists it, for gRPC with its package, such as echo.v1.EchoService", s))
 		}
 	}
 	for _, name := range r.dns {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/go-easyops/easyops/cmd/easyops/internal/edge"
 	"github.com/go-easyops/easyops/runtime/easyops"
@@ -15,6 +16,7 @@ import (
 // edgeRequest is what a command line of easyops edge asks for.
 type edgeRequest struct {
 	handover string
+	anyway   bool
 	check    bool
 	flags    *flag.FlagSet // those that every server has
 }
@@ -54,8 +56,34 @@ an orderly way. The exit code is 0 after an orderly stop and after a hand-over.`
 	f := c.Flags()
 	f.BoolVar(&r.check, "check", false, "check the file and what it names, and serve nothing")
 	f.StringVar(&r.handover, "handover", "", "`path` of the socket by which an edge takes over from another, none for no such thing (one in the directory of the local registry, named after the address)")
+	f.BoolVar(&r.anyway, "take-over-anyway", false, "take over also from an edge with another registry, or with authentication or TLS that this one is without, and while the registry does not answer")
 	f.AddGoFlagSet(r.flags)
+	for name, usage := range map[string]string{
+		"easyops.addr":        "`host:port` to listen on for HTTPS and gRPC (listen in the routes file)",
+		"easyops.status-addr": "`host:port` of the status pages (admin in the routes file, else a free port of 127.0.0.1)",
+	} {
+		f.Lookup(name).Usage = usage
+	}
+	for _, name := range notForEdges {
+		_ = f.MarkHidden(flagPrefix + name)
+	}
 	return c
+}
+
+const flagPrefix = "easyops."
+
+// notForEdges are the settings of servers that an edge has no use for: it is not
+// listed, and shows services no identity of its own.
+var notForEdges = []string{"owner", "personal", "advertise", "service-token"}
+
+// meaningless refuses flags that would do nothing.
+func meaningless(f *pflag.FlagSet) error {
+	for _, name := range notForEdges {
+		if f.Changed(flagPrefix + name) {
+			return usagef("edge: -%s means nothing to an edge, which is not listed and shows services no identity of its own: leave it out", flagPrefix+name)
+		}
+	}
+	return nil
 }
 
 func (r *edgeRequest) run(c *cobra.Command, file string) error {
@@ -63,20 +91,24 @@ func (r *edgeRequest) run(c *cobra.Command, file string) error {
 		if err := edge.Check(file); err != nil {
 			return err
 		}
-		fmt.Fprintf(c.OutOrStdout(), "%s is in order\n", file)
+		fmt.Fprintf(c.OutOrStdout(), "%s is in order (settings, such as -easyops.auth, are looked at when the edge starts)\n", file)
 		return nil
 	}
-	return edge.Run(edge.Config{File: file, Handover: r.handover, Flags: r.flags, Logger: slog.Default()})
+	if err := meaningless(c.Flags()); err != nil {
+		return err
+	}
+	return edge.Run(edge.Config{File: file, Handover: r.handover, Anyway: r.anyway, Flags: r.flags, Logger: slog.Default()})
 }
 
-// serverFlags gives the flags of servers a second dash, which Go programs do without.
+// serverFlags gives the flags of an edge a second dash, which Go programs do without.
 func serverFlags(args []string) []string {
 	var all []string
 	for n, arg := range args {
 		if arg == "--" {
 			return append(all, args[n:]...)
 		}
-		if strings.HasPrefix(arg, "-easyops.") {
+		name, _, _ := strings.Cut(arg, "=")
+		if strings.HasPrefix(arg, "-"+flagPrefix) || name == "-handover" || name == "-check" {
 			arg = "-" + arg
 		}
 		all = append(all, arg)

@@ -73,6 +73,7 @@ func exportTo(p export.Proxy, name, user, file, reload string) *cobra.Command {
 	f.BoolVar(&r.InsecurePlaintext, "insecure-plaintext", false, "pass tokens on to other machines without TLS")
 	f.StringVar(&r.Zone, "zone", "", "the `zone` of the proxy: instances elsewhere are for when it has none")
 	f.StringVar(&r.User, "user", user, "`name` of whom the proxy's workers run as; empty: whom it takes by itself")
+	f.DurationVar(&r.Linger, "linger", export.DefaultLinger, "`time` that what is under way at a reload may go on, also TCP connections")
 	if p == export.Nginx {
 		f.BoolVar(&r.KeepHTTP1, "http1-keepalive", false, "keep connections of HTTP/1.1, though a reload can lose what clients do not send again")
 		f.StringVar(&r.Include, "include", "", "`file` of more settings of the http block")
@@ -127,6 +128,8 @@ func (r *exportRequest) check() error {
 	switch {
 	case r.routes == "":
 		return usagef("export %s: name the routes file: --routes edge.yaml", r.Proxy)
+	case r.Linger < time.Second:
+		return usagef("export %s: --linger %v is no time to end in: at least 1s", r.Proxy, r.Linger)
 	case r.watch && r.out == "":
 		return usagef("export %s: --watch writes to a file: name it with -o", r.Proxy)
 	case r.command != "" && r.out == "":

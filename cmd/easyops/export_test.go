@@ -97,6 +97,7 @@ func TestExportWrong(t *testing.T) {
 		{"export nginx --routes " + e.routes + " more", "takes no arguments", 2},
 		{"export nginx --routes " + e.routes + " --watch", "name it with -o", 2},
 		{"export nginx --routes " + e.routes + " --reload true", "name it with -o", 2},
+		{"export nginx --linger 0s --routes " + e.routes, "at least 1s", 2},
 		{"export nginx --routes " + e.routes + "x", "no such file", 1},
 		{"export nginx --routes " + bad, bad + ":1", 1},
 		{"export nginx --routes " + e.routes + " --registry none", "nothing can be found", 2},
@@ -178,4 +179,26 @@ func until(t *testing.T, what string, is func() bool) {
 		}
 	}
 	t.Fatalf("not in time: %s", what)
+}
+
+// Reloads are farther apart once there were many, because each leaves processes.
+func TestReloadPause(t *testing.T) {
+	var w exportWriter
+	now := time.Now()
+	if d := w.pause(now); d > 0 {
+		t.Errorf("the first reload waits %v", d)
+	}
+	for range manyReloads - 1 {
+		w.reloads = append(w.reloads, now)
+	}
+	if d := w.pause(now); d != reloadPause {
+		t.Errorf("after some: %v", d)
+	}
+	w.reloads = append(w.reloads, now)
+	if d := w.pause(now); d != manyPause {
+		t.Errorf("after many: %v", d)
+	}
+	if d := w.pause(now.Add(manyTime + 1)); d > 0 || len(w.reloads) > 0 {
+		t.Errorf("long after: %v, %d are kept", d, len(w.reloads))
+	}
 }

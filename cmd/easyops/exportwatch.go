@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/go-easyops/easyops/cmd/easyops/internal/export"
@@ -24,6 +25,9 @@ const (
 	// like the next one before they are done with the last. It must leave a server
 	// time to be dropped before it stops, which it says 2 s before.
 	reloadPause = 500 * time.Millisecond
+	// Where there were manyReloads in the time before, each leaves processes that
+	// still have something to do, so from then on reloads are farther apart.
+	manyReloads, manyTime, manyPause = 60, 10 * time.Minute, 10 * time.Second
 	// A reload that failed is tried again after this time, and twice as long after
 	// each further one.
 	firstRetry, lastRetry = time.Second, 30 * time.Second
@@ -48,8 +52,9 @@ type exportWriter struct {
 	tried  [sha256.Size]byte // of what it was to have last
 	failed string            // what was said last of what goes wrong
 
-	reloadedAt, retryAt time.Time
-	retry               time.Duration
+	reloads []time.Time // of late
+	retryAt time.Time
+	retry   time.Duration
 }
 
 // update brings the proxy to what is known now.
@@ -102,15 +107,29 @@ func (w *exportWriter) write(ctx context.Context, f *routes.File, text []byte) e
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(time.Until(w.reloadedAt.Add(reloadPause))):
+	case <-time.After(w.pause(time.Now())):
 	}
 	begun := time.Now()
 	err := w.reload(ctx)
-	w.reloadedAt = time.Now()
+	ended := time.Now()
+	w.reloads = append(w.reloads, ended)
 	if err == nil {
-		fmt.Fprintf(w.out, "reloaded in %v\n", w.reloadedAt.Sub(begun).Round(time.Millisecond))
+		fmt.Fprintf(w.out, "reloaded in %v\n", ended.Sub(begun).Round(time.Millisecond))
 	}
 	return err
+}
+
+// pause is how long to wait with the next reload.
+func (w *exportWriter) pause(now time.Time) time.Duration {
+	w.reloads = slices.DeleteFunc(w.reloads, func(at time.Time) bool { return now.Sub(at) > manyTime })
+	n := len(w.reloads)
+	switch {
+	case n == 0:
+		return 0
+	case n < manyReloads:
+		return w.reloads[n-1].Add(reloadPause).Sub(now)
+	}
+	return w.reloads[n-1].Add(manyPause).Sub(now)
 }
 
 // reload runs the command. Its output goes where warnings go.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -42,7 +43,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "easyops: %v\n", err)
+	fmt.Fprintf(stderr, "easyops: %s\n", strings.TrimPrefix(err.Error(), "easyops: ")) // servers say it themselves
 	if e, ok := errors.AsType[exitError](err); ok {
 		return e.code
 	}

@@ -81,6 +81,9 @@ func (a *accessLog) write(c *call, code codes.Code, err error, elapsed time.Dura
 	}
 	if c.method.routed { // of which the name tells less
 		attrs = append(attrs, slog.String("path", clean(c.path())))
+		if by := c.instance.Load(); by != nil {
+			attrs = append(attrs, slog.String("instance", clean(*by)))
+		}
 	}
 	attrs = append(attrs, identityAttrs(c.caller.Identity)...)
 	if r, ok := errors.AsType[*refusal](err); ok {

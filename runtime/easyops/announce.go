@@ -1,6 +1,7 @@
 package easyops
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -17,17 +18,35 @@ func (s *Server) announce() {
 	if len(s.cfg.tags) > 0 {
 		attrs = append(attrs, "tags", tagText(s.cfg.tags))
 	}
+	if s.statusLis != nil { // it may be on a port that nobody has chosen
+		attrs = append(attrs, "status", s.statusLis.Addr().String())
+	}
 	_, onNetwork := s.Addr().(*net.TCPAddr)
-	if !s.cfg.noStatus && s.trust == standalone && onNetwork { // otherwise nobody can see it
+	if !s.cfg.noStatus && onNetwork && (s.trust == standalone || s.trust == authenticated) { // otherwise nobody can see it
 		attrs = append(attrs, "help", s.helpURL())
 	}
 	s.log.Info("serving", attrs...)
 	s.warnOfPersonal()
+	s.warnOfOpenTCP()
 	if s.trust == insecure {
 		s.log.Warn("insecure-none: every caller is let in, and nobody is operator")
 	}
 	if s.plaintext {
 		s.log.Warn("insecure-plaintext: tokens reach this server in plain text, unless something else encrypts the way")
+	}
+}
+
+// warnOfOpenTCP names TCP services that other machines can connect to though nothing
+// else of the server asks who calls. One whose rule is EVERYONE is meant so.
+func (s *Server) warnOfOpenTCP() {
+	if s.trust == authenticated || s.trust == insecure { // the latter has been told
+		return
+	}
+	for _, t := range s.cfg.tcp {
+		if !t.ruled && !isLocal(t.lis) {
+			s.log.Warn("every machine that reaches this address can connect, and the server asks nobody who they are: listen on 127.0.0.1, set a rule by TCPTLS, or see that the protocol asks",
+				"service", t.name, "addr", t.lis.Addr().String())
+		}
 	}
 }
 
@@ -98,32 +117,64 @@ func (s *Server) checkNames() {
 	}
 }
 
-// instances are the entries of this server, one a name: those of gRPC and HTTP
-// services, which are at the port, and those of TCP services.
+// instances are the entries of this server that can be listed.
 func (s *Server) instances(health registry.Health) []registry.Instance {
-	var all []registry.Instance
-	add := func(name, addr, statusAddr string, kinds ...registry.Kind) {
-		if !s.cfg.noStatus {
-			kinds = append(kinds, registry.KindStatus)
+	return slices.DeleteFunc(s.allInstances(health), func(i registry.Instance) bool { return listable(i.Addr) != nil })
+}
+
+// listable returns why a registry cannot list an address, or nil.
+func listable(addr string) error { return registry.ValidAddr(reachable(addr)) }
+
+// warnOfUnlisted names services whose address nobody could connect to.
+func (s *Server) warnOfUnlisted() {
+	unlisted := map[string][]string{}
+	for _, i := range s.allInstances(registry.Ready) {
+		if listable(i.Addr) != nil {
+			unlisted[i.Addr] = append(unlisted[i.Addr], i.Service)
 		}
-		all = append(all, registry.Instance{
-			ID: s.id, Service: name, Addr: addr, Kinds: kinds, Health: health,
-			Version: buildVersion(), Tags: s.cfg.tags, Owner: s.cfg.owner,
-			StatusAddr: statusAddr, Started: s.started,
-		})
 	}
-	atPort, statusAddr := s.advertised(), s.advertisedStatus()
+	for addr, services := range unlisted {
+		s.log.Warn("not listed in the registry: advertise an address that clients can connect to (-easyops.advertise)", "service", services, "err", listable(addr))
+	}
+}
+
+// allInstances are the entries of this server, one a name: those of gRPC and HTTP
+// services, which are at the port, and those of TCP services.
+func (s *Server) allInstances(health registry.Health) []registry.Instance {
+	var all []registry.Instance
+	port := s.advertised()
+	pages := s.pagesAt(port)
+	add := func(name, addr string, kinds ...registry.Kind) {
+		i := registry.Instance{
+			ID: s.id, Service: name, Addr: addr, Kinds: kinds, Health: health,
+			Version: buildVersion(), Tags: s.cfg.tags, Owner: s.cfg.owner, Started: s.started,
+		}
+		if pages != "" {
+			i.Kinds = append(i.Kinds, registry.KindStatus)
+		}
+		if pages != addr {
+			i.StatusAddr = pages
+		}
+		all = append(all, i)
+	}
 	names, kinds := s.namesAtPort()
 	for _, name := range names {
-		add(name, atPort, statusAddr, kinds[name]...)
-	}
-	if statusAddr == "" && !s.cfg.noStatus {
-		statusAddr = atPort
+		add(name, port, kinds[name]...)
 	}
 	for _, t := range s.cfg.tcp {
-		add(t.name, s.advertisedAt(t.lis.Addr().String()), statusAddr, registry.KindTCP)
+		add(t.name, s.advertisedAt(t.lis.Addr().String()), registry.KindTCP)
 	}
 	return all
+}
+
+// pagesAt returns where the status pages are, with those that are at the port; "" for
+// none that others could open.
+func (s *Server) pagesAt(port string) string {
+	at := cmp.Or(s.advertisedStatus(), port)
+	if s.cfg.noStatus || listable(at) != nil {
+		return ""
+	}
+	return at
 }
 
 // namesAtPort are the names of what is at the port, in their order, and the kinds of

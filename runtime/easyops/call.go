@@ -52,6 +52,8 @@ type call struct {
 
 	ended atomic.Pointer[status.Status] // what the call was ended with, by the runtime or byHandler
 
+	instance atomic.Pointer[string] // that answered, where it has a route: see NoteInstance
+
 	dice    uint32      // at random: whether it is logged
 	arrived atomic.Bool // the request of a unary call has been received
 	flushed atomic.Bool // the answer to an HTTP request is sent in parts

@@ -74,6 +74,7 @@ type config struct {
 	onError     []func(context.Context, string, error)
 	checks      []*check
 	infos       []info
+	problems    []func() []status.Problem
 
 	authenticators []auth.Authenticator
 	overrides      []override

@@ -31,7 +31,9 @@ import (
 // methods of [net.TCPConn], such as CloseWrite; with it, it is a [*tls.Conn].
 //
 // What is known of the instances is shared by calls with the same settings, and kept
-// for a minute after the last one. [CloseIdle] ends that before.
+// while a connection is open and for a minute or two. [CloseIdleTCP] ends that before. A
+// *tls.Config of WithTLSConfig is the same only where it is the same one: make it once,
+// not for each call.
 func DialTCP(ctx context.Context, name string, opts ...DialOption) (net.Conn, error) {
 	c := clientConfig(opts)
 	c.fault(checkTCP(c))

@@ -102,7 +102,7 @@ func greeting(t *testing.T, conn net.Conn) string {
 }
 
 // idle ends the pools with the test, which looks for goroutines.
-func idle(t *testing.T) { t.Cleanup(easyops.CloseIdle) }
+func idle(t *testing.T) { t.Cleanup(easyops.CloseIdleTCP) }
 
 // TestDialTCP: instances of the registry are found, balanced, and left when they stop.
 func TestDialTCP(t *testing.T) {
@@ -270,8 +270,8 @@ func TestDialTCPShares(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer open.Close()
-	easyops.CloseIdle()
-	easyops.CloseIdle()
+	easyops.CloseIdleTCP()
+	easyops.CloseIdleTCP()
 	if c, w := reg.closed.Load(), reg.watching.Load(); c != 1 || w != 0 {
 		t.Errorf("%d registries were closed, %d are being watched", c, w)
 	}

@@ -36,7 +36,7 @@ func ExampleDialTCP() {
 	fmt.Print(string(answer))
 	fmt.Println(err)
 
-	easyops.CloseIdle() // for this example, which leaves no goroutines
+	easyops.CloseIdleTCP() // for this example, which leaves no goroutines
 	// Output:
 	// hi
 	// hi

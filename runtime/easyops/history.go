@@ -50,7 +50,7 @@ type sample struct {
 	heap       uint64
 }
 
-// counts are the calls that have ended.
+// counts are the calls, and requests to HTTP handlers, that have ended.
 type counts struct{ calls, errors, faults uint64 }
 
 func (c counts) sub(earlier counts) counts {
@@ -92,7 +92,7 @@ func (s *Server) sampleNow(now time.Time, before *metrics.Latencies, each func(*
 	one := sample{at: now, inFlight: s.calls.inFlight(), goroutines: goruntime.NumGoroutine(), heap: heapBytes()}
 	var latencies metrics.Latencies
 	var t metrics.Totals
-	s.metrics.Each(func(m *metrics.Method) {
+	s.eachCounted(func(m *metrics.Method) {
 		t = m.Totals()
 		of := countsOf(m, &t)
 		one.counts.add(of)
@@ -107,6 +107,12 @@ func (s *Server) sampleNow(now time.Time, before *metrics.Latencies, each func(*
 		one.latencies = &latencies
 	}
 	return one
+}
+
+// eachCounted calls f for what is counted: methods, and handlers of HTTP.
+func (s *Server) eachCounted(f func(*metrics.Method)) {
+	s.metrics.Each(f)
+	s.requests.Each(f)
 }
 
 func (c *counts) add(of counts) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,12 +88,18 @@ func withoutPlaces(s string) string {
 	}
 }
 
-// newHTTPMetrics makes the metrics of HTTP handlers, where there are any.
-func (s *Server) newHTTPMetrics() (err error) {
-	if len(s.cfg.routes) > 0 || s.cfg.proxy != nil {
-		s.requests, err = s.metrics.HTTP()
+// newHTTPMetrics makes the metrics of HTTP handlers, where there are any. The names
+// are OpenTelemetry's, so the user's own may be in the registry: they stay.
+func (s *Server) newHTTPMetrics() {
+	if len(s.cfg.routes) == 0 && s.cfg.proxy == nil {
+		return
 	}
-	return err
+	requests, err := s.metrics.HTTP()
+	if err != nil {
+		s.log.Warn("HTTP requests are not counted: the registry of WithPrometheus has other metrics of these names", "err", err)
+		return
+	}
+	s.requests = requests
 }
 
 // httpHandler serves the HTTP side of the port.
@@ -105,14 +112,14 @@ func (s *Server) httpHandler() http.Handler {
 	if len(s.cfg.routes) == 0 && s.cfg.proxy == nil {
 		other = pages
 	}
-	strays := s.newStrays(other)
+	strays, verbs := s.newStrays(other), s.verbs()
 	return onceChunked(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case port.IsGRPC(r):
 			s.serveGRPC(w, r)
 		case status.Reserved(r.URL.Path):
 			pages.ServeHTTP(w, r)
-		case s.cfg.proxy != nil && !handles(routes, r) && s.passOn(w, r):
+		case s.cfg.proxy != nil && !strays.has(r) && !takes(routes, r, verbs) && s.passOn(w, r):
 		case isStray(r) && !handles(routes, r):
 			strays.ServeHTTP(w, r)
 		default:
@@ -126,6 +133,26 @@ func (s *Server) httpHandler() http.Handler {
 func handles(mux *http.ServeMux, r *http.Request) bool {
 	_, pattern := mux.Handler(r)
 	return pattern != ""
+}
+
+// verbs are the methods of HTTP that the patterns of the user's name.
+func (s *Server) verbs() (all []string) {
+	for _, r := range s.cfg.routes {
+		if fields := strings.Fields(r.pattern); len(fields) > 1 && !slices.Contains(all, fields[0]) {
+			all = append(all, fields[0])
+		}
+	}
+	return all
+}
+
+// takes tells whether the user has a handler for the path of a request, with its
+// method or with another: then it is not for a proxy, whose rule may be a weaker one.
+func takes(mux *http.ServeMux, r *http.Request, verbs []string) bool {
+	return handles(mux, r) || slices.ContainsFunc(verbs, func(verb string) bool {
+		other := *r
+		other.Method = verb
+		return handles(mux, &other)
+	})
 }
 
 // onceChunked ends the connection after a request of HTTP/1 with
@@ -215,7 +242,11 @@ func (s *Server) serveHTTP(m *method, h http.Handler, origin *http.CrossOriginPr
 	}
 	c.use.By(idsIn(c.caller.Identity))
 	c.endAt(c.caller.Expires())
-	h.ServeHTTP(answer, req.WithContext(c))
+	req = req.WithContext(c)
+	if m.routed && req.ContentLength != 0 {
+		defer answer.await(req, s.cfg.limits.HTTPRead).end()
+	}
+	h.ServeHTTP(answer, req)
 	answer.close()
 }
 
@@ -224,6 +255,7 @@ func (c *call) endHTTP(r *response) {
 	elapsed := c.age()
 	c.use.End()
 	r.counted.Done(r.answered(), elapsed)
+	c.method.requests.Ended(r.code, elapsed)
 	c.method.server.callers.ended(c, r.code, elapsed)
 	if r.code != codes.OK {
 		c.method.server.recent.add(c, r.code, r.err)
@@ -261,8 +293,11 @@ func (s *Server) fromElsewhere(c *call, origin *http.CrossOriginProtection) erro
 			return fmt.Errorf("%w: this page takes changes from its own pages only", err)
 		}
 	}
-	if s.trust == standalone {
-		return status.FromThisMachine(c.request)
+	if s.trust != standalone {
+		return nil
+	}
+	if err := status.FromThisMachine(c.request); err != nil {
+		return fmt.Errorf("%w; to serve it behind a proxy, set -easyops.auth (EASYOPS_AUTH, WithAuth) on the service, or give the handler the rule EVERYONE", err)
 	}
 	return nil
 }

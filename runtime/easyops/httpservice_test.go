@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
@@ -98,6 +99,31 @@ func TestHTTPMetrics(t *testing.T) {
 	}
 }
 
+// TestHTTPMetricsOfOthers: a program that counts requests by OpenTelemetry's names
+// itself keeps its metrics, and has a server without.
+func TestHTTPMetricsOfOthers(t *testing.T) {
+	for name, labels := range map[string][]string{
+		"other labels": {"server_address"}, "the same": {"http_request_method", "http_route", "http_response_status_code"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var l logs
+			registry := prometheus.NewRegistry()
+			registry.MustRegister(prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "http_server_request_duration_seconds", Help: "Of others."}, labels))
+			s := startEcho(t, easyops.WithLogger(l.logger()), easyops.WithPrometheus(registry), easyops.WithHTTP("/x", text("x")))
+			if code, body := get(t, local(s.Server)+"/x"); code != 200 || body != "x" {
+				t.Errorf("%d %q", code, body)
+			}
+			const warning = "HTTP requests are not counted: the registry of WithPrometheus has other metrics of these names"
+			if n := len(l.with(t, warning)); n != 1 {
+				t.Errorf("%d warnings in %s", n, l.String())
+			}
+			if code, body := get(t, local(s.Server)+"/metrics"); code != 200 || strings.Contains(body, "http_server_active") {
+				t.Errorf("metrics: %d %.500q", code, body)
+			}
+		})
+	}
+}
+
 // TestHTTPServiceFaults: what cannot be served is said at the start, by the option.
 func TestHTTPServiceFaults(t *testing.T) {
 	h := text("x")
@@ -119,6 +145,7 @@ func TestHTTPServiceFaults(t *testing.T) {
 		"bad rule":  {[]easyops.ServerOption{easyops.WithHTTPService("x", "/x", h, auth.Access{Allow: 9})}, []string{`WithHTTPService("x", "/x")`, "no kind of caller"}},
 
 		"no proxy":      {[]easyops.ServerOption{easyops.WithProxy(nil)}, []string{"WithProxy: the proxy is nil"}},
+		"no pointer":    {[]easyops.ServerOption{easyops.WithProxy((*countedRoutes)(nil))}, []string{"WithProxy: Routes of the *easyops_test.countedRoutes panics", "nil pointer"}},
 		"two proxies":   {append(withProxy(), withProxy()...), []string{"WithProxy is given twice"}},
 		"nil route":     {withProxy(nil), []string{"WithProxy: a route is nil"}},
 		"nameless":      {withProxy(&easyops.Route{HTTP: h}), []string{"a route has no name"}},
@@ -152,6 +179,28 @@ func TestProxyForEveryone(t *testing.T) {
 	routes[0] = &easyops.Route{Name: "known", HTTP: text("known")}
 	if code, body := get(t, local(s)+"/x"); code != http.StatusUnauthorized {
 		t.Errorf("a route that came later: %d %q", code, body)
+	}
+}
+
+// countedRoutes count how often they are asked for.
+type countedRoutes struct {
+	fixedRoutes
+	asked int
+}
+
+func (c *countedRoutes) Routes() []*easyops.Route {
+	c.asked++
+	return c.fixedRoutes
+}
+
+// TestRoutesAreAskedForOnce: what is checked and what decides who may connect is one
+// answer, where the next may be another.
+func TestRoutesAreAskedForOnce(t *testing.T) {
+	var l logs
+	routes := &countedRoutes{fixedRoutes: fixedRoutes{{Name: "open", HTTP: text("open"), Access: auth.Access{Allow: auth.Everyone}}}}
+	startOff(t, &l, nil, easyops.WithProxy(routes))
+	if routes.asked != 1 {
+		t.Errorf("asked %d times", routes.asked)
 	}
 }
 

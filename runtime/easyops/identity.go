@@ -24,8 +24,11 @@ func (s *Server) admit(c *call) (err error) {
 	if c.method.access.Allow == auth.Everyone || s.trust == insecure {
 		return nil // nobody looks at what is presented
 	}
-	if c.caller, err = s.identify(c.Context, s.presented(c)); err != nil || s.trust == standalone {
+	switch c.caller, err = s.identify(c.Context, s.presented(c)); {
+	case err != nil:
 		return err
+	case s.trust == standalone:
+		return notForwarded(c)
 	}
 	return c.method.access.Check(c.caller.Identity)
 }
@@ -70,6 +73,8 @@ func (r *refusal) GRPCStatus() *status.Status { return r.public }
 // refusal tells what a caller learns of an error of admit or identify.
 func (s *Server) refusal(cause error) error {
 	switch {
+	case errors.Is(cause, errForwarded):
+		return &refusal{refusedForwarded, cause}
 	case s.trust != authenticated:
 		return &refusal{refusedByNoOne, cause}
 	case errors.Is(cause, auth.ErrDenied) && !errors.Is(cause, auth.ErrUnauthenticated):

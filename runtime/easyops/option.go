@@ -151,7 +151,7 @@ func WithPersonal() Option {
 // WithStatusAddr moves the status pages to an address of their own, as
 // host:port. The probes answer on both.
 func WithStatusAddr(addr string) ServerOption {
-	return givenServer("status-addr", func(c *config) { c.statusAddr = addr })
+	return givenServer("status-addr", func(c *config) { c.moveStatus(addr, nil) })
 }
 
 // WithMetricsAccess says who may read the metrics: "operators" (the default),
@@ -213,16 +213,25 @@ func WithListener(l net.Listener) ServerOption {
 }
 
 // WithStatusListener moves the status pages to a listener of the caller's, as
-// [WithStatusAddr] does to an address. The server closes it, also when it cannot
-// start.
+// [WithStatusAddr] does to an address; the last of these options counts. The server
+// closes it, also when it cannot start or does not need it.
 func WithStatusListener(l net.Listener) ServerOption {
 	return givenServer("status-addr", func(c *config) {
 		if l == nil {
 			c.fault(errors.New("WithStatusListener: the listener is nil"))
 			return
 		}
-		c.statusAddr, c.statusLis = l.Addr().String(), l
+		c.moveStatus(l.Addr().String(), l)
 	})
+}
+
+// moveStatus moves the status pages to an address, or to a listener there. One that
+// they were at before is the server's, so it is closed.
+func (c *config) moveStatus(addr string, l net.Listener) {
+	if c.statusLis != nil && c.statusLis != l {
+		_ = c.statusLis.Close()
+	}
+	c.statusAddr, c.statusLis = addr, l
 }
 
 // WithContext ties the server to a context: its end is a shutdown.
@@ -307,6 +316,18 @@ func WithInfo(name string, text func() string) ServerOption {
 	return serverOption(func(c *config) {
 		if c.present("WithInfo("+strconv.Quote(name)+")", text != nil) {
 			c.infos = append(c.infos, info{name, text})
+		}
+	})
+}
+
+// WithProblems has the overview, and easyops status with it, name what the program
+// finds wrong with itself, among what is wrong else. What a problem has to do with
+// readiness is for [WithCheck]. find is asked at each request, and may be asked
+// concurrently.
+func WithProblems(find func() []status.Problem) ServerOption {
+	return serverOption(func(c *config) {
+		if c.present("WithProblems", find != nil) {
+			c.problems = append(c.problems, find)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package easyops
 
 import (
 	"cmp"
+	"context"
 	"runtime"
 	"runtime/debug"
 	gometrics "runtime/metrics"
@@ -19,7 +20,7 @@ func (s *Server) overview() status.OverviewData {
 	d := status.OverviewData{
 		Now: now.UTC(), Process: process(now), InFlight: s.calls.inFlight(), Connections: s.port.Conns().Open,
 		History: s.history.lines(), RecentErrors: s.recent.all(), Methods: []status.MethodTraffic{},
-		Running: s.calls.running(), Clients: outbound(conns()),
+		Running: s.calls.running(), Clients: outbound(conns()), Problems: s.ownProblems(),
 	}
 	one := s.sampleNow(now, nil, func(m *metrics.Method, t *metrics.Totals) {
 		if t.Calls > 0 {
@@ -30,6 +31,14 @@ func (s *Server) overview() status.OverviewData {
 	d.Traffic, d.Judged = s.history.windows(one, spans...), s.history.judged(one, spans...)
 	d.Methods = slices.DeleteFunc(d.Methods, func(m status.MethodTraffic) bool { return m.Calls == 0 })
 	return d
+}
+
+// ownProblems are those that the program's functions find.
+func (s *Server) ownProblems() (all []status.Problem) {
+	for _, find := range s.cfg.problems {
+		_ = s.guard(context.Background(), "WithProblems", func() { all = append(all, find()...) })
+	}
+	return all
 }
 
 // running are the calls in flight by method, those that have ended and whose

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -64,6 +65,41 @@ func TestOverview(t *testing.T) {
 	_, api := get(t, local(s.Server)+"/internal/service-info/api")
 	if !strings.Contains(api, "3 in ") {
 		t.Errorf("the API page has no calls: %s", api)
+	}
+}
+
+// TestOverviewOfRequests: handlers of HTTP are counted as methods are.
+func TestOverviewOfRequests(t *testing.T) {
+	s := startEcho(t, easyops.WithHTTP("GET /items/{id}", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.PathValue("id") == "9" {
+			http.Error(w, "the disk is full", http.StatusInternalServerError)
+		}
+	})))
+	for id := range 10 {
+		get(t, fmt.Sprintf("%s/items/%d", local(s.Server), id))
+	}
+	d := asJSON[status.OverviewData](t, s, "/internal/")
+	if len(d.Methods) != 1 || d.Methods[0].Method != "HTTP /items/{id}" || d.Methods[0].Calls != 10 || d.Methods[0].Faults != 1 || d.Methods[0].P50 == 0 {
+		t.Errorf("methods: %+v", d.Methods)
+	}
+	if d.Traffic[0].Calls != 10 || d.Traffic[0].Errors != 1 || d.Judged[0].Faults != 1 {
+		t.Errorf("traffic: %+v, judged: %+v", d.Traffic, d.Judged)
+	}
+}
+
+// TestOwnProblems: what the program finds is shown; a panic in it hides nothing.
+func TestOwnProblems(t *testing.T) {
+	s := startEcho(t,
+		easyops.WithProblems(func() []status.Problem { panic("no") }),
+		easyops.WithProblems(func() []status.Problem {
+			return []status.Problem{{Level: "bad", What: "stock", Why: "the shelf is empty", Link: "/internal/stock"}}
+		}))
+	got := asJSON[status.OverviewData](t, s, "/internal/").Problems
+	if !slices.Contains(got, status.Problem{Level: "bad", What: "stock", Why: "the shelf is empty", Link: "/internal/stock"}) {
+		t.Errorf("%+v", got)
+	}
+	if err := startFault(t, echoService(), easyops.WithProblems(nil)); err == nil || !strings.Contains(err.Error(), "WithProblems") {
+		t.Errorf("nil: %v", err)
 	}
 }
 

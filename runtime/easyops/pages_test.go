@@ -1,6 +1,7 @@
 package easyops_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -51,6 +52,18 @@ func TestPages(t *testing.T) {
 	}
 	_, body := get(t, url+"/internal/service-info/api?format=json")
 	mustContain(t, body, `"AUTHENTICATED"`, "grpc.health.v1.Health", `"EVERYONE"`)
+}
+
+// TestStatusAddrIsSaid: callers that are authenticated have the pages too, on a port that
+// nobody has chosen.
+func TestStatusAddrIsSaid(t *testing.T) {
+	var l logs
+	nobody := auth.AuthenticatorFunc(func(context.Context, auth.Credential) (auth.Identity, error) { return auth.Identity{}, nil })
+	startEcho(t, easyops.WithStatusAddr("127.0.0.1:0"), easyops.WithLogger(l.logger()), easyops.WithAuthenticator(nobody))
+	lines := l.with(t, "serving")
+	if len(lines) != 1 || lines[0]["status"] == nil || lines[0]["help"] != "http://"+lines[0]["status"].(string)+"/internal/help" {
+		t.Errorf("%v", lines)
+	}
 }
 
 // TestStatusAddr: the pages move, the probes are on both.
@@ -137,6 +150,16 @@ func TestMessageSizes(t *testing.T) {
 		if got := strings.Contains(metrics, "_message_size_bytes"); got != (len(opts) > 0) {
 			t.Errorf("with %d options sizes are measured: %t", len(opts), got)
 		}
+	}
+}
+
+// TestHandlersBehindAProxy: what is refused there says how a service is to be served
+// behind one.
+func TestHandlersBehindAProxy(t *testing.T) {
+	s := startEcho(t, easyops.WithHTTP("/mine", text("mine")))
+	code, body := get(t, local(s.Server)+"/mine", func(r *http.Request) { r.Header.Set("Via", "1.1 edge") })
+	if code != http.StatusForbidden || !strings.Contains(body, "Via") || !strings.Contains(body, "set -easyops.auth") || !strings.Contains(body, "EVERYONE") {
+		t.Errorf("%d: %s", code, body)
 	}
 }
 

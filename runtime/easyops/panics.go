@@ -14,14 +14,14 @@ import (
 )
 
 // recovered reports a panic and returns the error that stands for it. The
-// caller learns no more than an ID to ask by.
-func (s *Server) recovered(ctx context.Context, where, name string, panicked any) error {
+// caller learns no more than an ID to ask by; more is for the log.
+func (s *Server) recovered(ctx context.Context, where, name string, panicked any, more ...slog.Attr) error {
 	id := randomID(4)
 	s.metrics.Panic(where)
 	if suppressed, ok := s.panics.take(time.Now(), panicsPerSec); ok {
 		value, where := unfold(panicked)
-		s.log.LogAttrs(ctx, slog.LevelError, "panic", slog.String("in", name), slog.String("id", id),
-			slog.String("err", clean(fmt.Sprint(value))), slog.String("stack", where), slog.Int64("suppressed", suppressed))
+		s.log.LogAttrs(ctx, slog.LevelError, "panic", append(more, slog.String("in", name), slog.String("id", id),
+			slog.String("err", clean(fmt.Sprint(value))), slog.String("stack", where), slog.Int64("suppressed", suppressed))...)
 	}
 	return status.Errorf(codes.Internal, "internal error %s", id)
 }

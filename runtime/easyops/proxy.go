@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,9 +35,9 @@ type Proxy interface {
 	// is as in "/package.Service/Method"; md has what came with the call, such
 	// as ":authority".
 	GRPCRoute(fullMethod string, md metadata.MD) *Route
-	// Routes returns all routes that there are. It is asked when the server
-	// starts: without authenticators they must be for EVERYONE, unless only
-	// this machine can connect.
+	// Routes returns all routes that there are. It is asked once, when the
+	// server starts: without authenticators they must be for EVERYONE, unless
+	// only this machine can connect.
 	Routes() []*Route
 }
 
@@ -53,11 +52,13 @@ type Route struct {
 	Access auth.Access
 	// HTTP serves the requests that [Proxy.HTTPRoute] returns the route for.
 	// Nobody has looked at where they come from: cross-origin checks are for
-	// what is behind. auth.User(r.Context()) is who asks.
+	// what is behind. auth.User(r.Context()) is who asks. The body may take its
+	// time, as long as it comes (see docs/services.md); a read deadline that the
+	// handler sets holds too.
 	HTTP http.Handler
 	// GRPC serves the calls that [Proxy.GRPCRoute] returns the route for, of
-	// every kind, as a [grpc.UnknownServiceHandler] does. It reads the messages
-	// by the codec of the server.
+	// every kind, as a [grpc.UnknownServiceHandler] does, which [WithGRPC] cannot
+	// bring beside a proxy. It reads the messages by the codec of the server.
 	GRPC grpc.StreamHandler
 
 	record atomic.Pointer[routeRecord] // of the server that the route was used by last
@@ -73,8 +74,9 @@ type routeRecord struct {
 // routeRecords are the records of all routes, by their names and rules: tables of
 // routes come and go, and what was counted stays.
 type routeRecords struct {
-	mu  sync.Mutex
-	all map[string]*routeRecord
+	mu   sync.Mutex
+	all  map[string]*routeRecord
+	open bool // every route that there was at the start is for EVERYONE
 }
 
 // recordOf returns the record of a route, which is made when the route is first used.
@@ -84,7 +86,7 @@ func (s *Server) recordOf(to *Route) *routeRecord {
 	}
 	s.routed.mu.Lock()
 	defer s.routed.mu.Unlock()
-	key := fmt.Sprintf("%q %+q", to.Name, to.Access)
+	key := fmt.Sprintf("%q %#v", to.Name, to.Access) // all of the rule: its text for people is that of others too
 	r := s.routed.all[key]
 	if r == nil {
 		r = s.newRecord(to)
@@ -114,14 +116,29 @@ func (s *Server) newRecord(to *Route) *routeRecord {
 
 // checkProxy finds what is wrong with the routes that there are at the start.
 func (s *Server) checkProxy() {
-	if s.cfg.proxy == nil {
-		return
-	}
-	for _, to := range s.cfg.proxy.Routes() {
+	routes, err := routesOf(s.cfg.proxy)
+	s.cfg.fault(err)
+	s.routed.open = err == nil
+	for _, to := range routes {
 		if err := to.check(); err != nil {
 			s.cfg.fault(fmt.Errorf("WithProxy: %w", err))
 		}
+		s.routed.open = s.routed.open && to != nil && to.Access.Allow == auth.Everyone
 	}
+}
+
+// routesOf asks a proxy, if there is one, for its routes. Some panic, such as a nil
+// pointer in the interface.
+func routesOf(p Proxy) (routes []*Route, err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("WithProxy: Routes of the %T panics: %v", p, panicked)
+		}
+	}()
+	if p != nil {
+		routes = p.Routes()
+	}
+	return routes, nil
 }
 
 func (to *Route) check() error {
@@ -137,12 +154,6 @@ func (to *Route) check() error {
 		return fmt.Errorf("route %q: %w", to.Name, err)
 	}
 	return nil
-}
-
-// proxyForEveryone tells whether every route is for EVERYONE.
-func (s *Server) proxyForEveryone() bool {
-	return s.cfg.proxy == nil ||
-		!slices.ContainsFunc(s.cfg.proxy.Routes(), func(to *Route) bool { return to == nil || to.Access.Allow != auth.Everyone })
 }
 
 // ask asks the proxy for a route. One that panics has none.
@@ -168,7 +179,7 @@ func (s *Server) passOn(w http.ResponseWriter, r *http.Request) bool {
 	if m == nil {
 		return false
 	}
-	s.serveHTTP(m, patient(to.HTTP, s.cfg.limits.HTTPRead), nil, w, r)
+	s.serveHTTP(m, to.HTTP, nil, w, r)
 	return true
 }
 
@@ -208,6 +219,9 @@ func passOnOrRefuse(srv any, ss grpc.ServerStream) error {
 		return to.GRPC(srv, ss)
 	}
 	name, _ := grpc.MethodFromServerStream(ss)
+	if c, ok := ss.Context().Value(callKey{}).(*call); ok && c.method.server.cfg.proxy != nil {
+		return status.Errorf(codes.Unimplemented, "there is no route here for %.256q", name)
+	}
 	return status.Errorf(codes.Unimplemented, "this server has no method %.256q", name)
 }
 

@@ -275,7 +275,7 @@ func TestTheServersOwnComesFirst(t *testing.T) {
 		wantEqual(t, "asked", routes.questions(), 0)
 		wantEqual(t, "another path", r.ask("/others").body, "/others ")
 		wantEqual(t, "the root", r.ask("/").body, "/ ")
-		wantEqual(t, "the path of a method", r.ask("/"+unaryMethod).body, "/"+unaryMethod+" ")
+		wantEqual(t, "another method of the service", r.ask("/"+testServiceName+"/None").body, "/"+testServiceName+"/None ")
 		wantEqual(t, "asked", routes.questions(), 3)
 	})
 }

@@ -11,61 +11,71 @@ import (
 // passes on, so that it may be long, and not slow for ever.
 const minUpload = 1 << 10
 
-// patient serves requests whose body may take longer to come than others: as long as
-// any may take, and a second more for each KiB that has come. What the handler needs
-// to read it does not count.
-func patient(h http.Handler, limit time.Duration) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 {
-			body := &patientBody{ReadCloser: r.Body, control: http.NewResponseController(w), left: limit}
-			body.until(time.Time{})
-			defer body.end()
-			r.Body = body
-		}
-		h.ServeHTTP(w, r)
-	})
-}
-
-// patientBody is the body of a request, with a deadline for each read.
+// patientBody is the body of a request that may take longer to come than others. The
+// client has as long as any may take, and a second more for each KiB that has come, but
+// never longer than at first, so that it cannot save up silence. What the handler needs
+// to read does not count.
 type patientBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	limit   time.Duration
 
 	mu   sync.Mutex    // a transport may read after the handler has returned
 	left time.Duration // to wait for more
+	late *time.Timer   // runs while a Read waits
 	over bool          // there is no more, or the handler has returned: the deadline is not ours
+}
+
+// await gives a request such a body. It is the handler's to end.
+func (r *response) await(req *http.Request, limit time.Duration) *patientBody {
+	b := &patientBody{ReadCloser: req.Body, control: http.NewResponseController(r.ResponseWriter), limit: limit, left: limit}
+	b.late = time.AfterFunc(limit, b.cut)
+	b.late.Stop()
+	b.until(time.Time{})
+	r.body, req.Body = b, b
+	return b
 }
 
 // Read implements [io.Reader].
 func (b *patientBody) Read(p []byte) (int, error) {
-	begun := time.Now()
-	b.mu.Lock()
-	if !b.over {
-		b.until(begun.Add(b.left))
-	}
-	b.mu.Unlock()
+	begun := b.wait()
 	n, err := b.ReadCloser.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.over {
-		return n, err
-	}
-	b.left += time.Duration(n)*time.Second/minUpload - time.Since(begun)
-	if b.over = err != nil; !b.over {
-		b.until(time.Time{})
-	}
+	b.late.Stop()
+	b.left = min(b.left+time.Duration(n)*time.Second/minUpload-time.Since(begun), b.limit)
+	b.over = b.over || err != nil
 	return n, err
 }
+
+// wait is the time from which a Read waits.
+func (b *patientBody) wait() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.over {
+		b.late.Reset(b.left)
+	}
+	return time.Now()
+}
+
+// cut ends a Read that has waited too long. A deadline for each that is not waited
+// for would take a good part of the time of an upload.
+func (b *patientBody) cut() { b.leave(func() { b.until(time.Now()) }) }
+
+// end gives what net/http reads after the handler a deadline.
+func (b *patientBody) end() { b.leave(func() { b.until(time.Now().Add(b.left)) }) }
 
 // until sets the deadline, which fails only where the connection is gone.
 func (b *patientBody) until(deadline time.Time) { _ = b.control.SetReadDeadline(deadline) }
 
-// end gives what net/http reads after the handler a deadline.
-func (b *patientBody) end() {
+// leave leaves the deadline to others, where it is still ours, with last words. Those
+// are under the lock: after end nothing of the answer may be used.
+func (b *patientBody) leave(last func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.over {
 		b.over = true
-		b.until(time.Now().Add(b.left))
+		b.late.Stop()
+		last()
 	}
 }

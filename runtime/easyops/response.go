@@ -24,9 +24,10 @@ type response struct {
 	call    *call
 	counted *metrics.HTTPMethod
 	begun   bool
-	status  int        // of the answer, once it has begun
-	code    codes.Code // that the call is counted with
-	err     error      // where it is not OK
+	status  int          // of the answer, once it has begun
+	code    codes.Code   // that the call is counted with
+	err     error        // where it is not OK
+	body    *patientBody // of the request, where it is a proxy's and has one
 }
 
 // fail notes with which code the call is counted, and why.
@@ -56,7 +57,18 @@ func (s httpStatus) Error() string {
 
 func (r *response) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
+// expired is the error of what is not sent, because the identity has expired.
+func (r *response) expired() error {
+	if r.call.ended.Load() == statusExpired {
+		return statusExpired.Err()
+	}
+	return nil
+}
+
 func (r *response) WriteHeader(code int) {
+	if r.expired() != nil {
+		return
+	}
 	if (code >= http.StatusOK || code == http.StatusSwitchingProtocols) && !r.begun {
 		r.answer(code)
 		if c := codeOfHTTP(code); c != codes.OK {
@@ -66,10 +78,9 @@ func (r *response) WriteHeader(code int) {
 	r.ResponseWriter.WriteHeader(code)
 }
 
-// Write writes nothing once the identity has expired.
 func (r *response) Write(b []byte) (int, error) {
-	if r.call.ended.Load() == statusExpired {
-		return 0, statusExpired.Err()
+	if err := r.expired(); err != nil {
+		return 0, err
 	}
 	r.answer(http.StatusOK)
 	return r.ResponseWriter.Write(b)
@@ -80,8 +91,13 @@ func (r *response) ReadFrom(from io.Reader) (int64, error) {
 	if r.call.expiry != nil {
 		return io.Copy(struct{ io.Writer }{r}, from)
 	}
+	begun, status := r.begun, r.status
 	r.answer(http.StatusOK)
-	return io.Copy(r.ResponseWriter, from)
+	n, err := io.Copy(r.ResponseWriter, from)
+	if n == 0 { // net/http has sent nothing
+		r.begun, r.status = begun, status
+	}
+	return n, err
 }
 
 // begin notes that the answer is sent in parts.
@@ -90,16 +106,29 @@ func (r *response) begin() {
 	r.call.flushed.Store(true)
 }
 
-func (r *response) Flush() {
+// Flush implements [http.Flusher].
+func (r *response) Flush() { _ = r.FlushError() }
+
+// FlushError is what [http.ResponseController] looks for.
+func (r *response) FlushError() error {
+	if err := r.expired(); err != nil {
+		return err
+	}
 	r.begin()
-	_ = http.NewResponseController(r.ResponseWriter).Flush() // as http.Flusher, which has no error
+	return http.NewResponseController(r.ResponseWriter).Flush()
 }
 
 // Hijack gives a connection that is closed when the identity expires.
 func (r *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if err := r.expired(); err != nil {
+		return nil, nil, err
+	}
 	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
+	}
+	if r.body != nil {
+		r.body.leave(func() {}) // the connection is the handler's
 	}
 	r.answer(http.StatusSwitchingProtocols)
 	r.begin()
@@ -123,6 +152,16 @@ type expiringConn struct {
 func (c expiringConn) Close() error {
 	c.expiry.Stop()
 	return c.Conn.Close()
+}
+
+// CloseWrite tells the client that nothing more comes, and leaves reading open, as
+// proxies do that pass on what both sides say. Connections that net/http gives away
+// have it.
+func (c expiringConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // close ends the answer of a handler whose context the runtime has ended as

@@ -117,7 +117,7 @@ func (s *Server) allForEveryone() bool {
 			}
 		}
 	}
-	return s.proxyForEveryone() && !slices.ContainsFunc(s.cfg.routes, func(r route) bool { return r.access.Allow != auth.Everyone })
+	return s.routed.open && !slices.ContainsFunc(s.cfg.routes, func(r route) bool { return r.access.Allow != auth.Everyone })
 }
 
 // methodsOf returns the names of a service's methods of every kind.

@@ -89,7 +89,10 @@ func (s *Server) listen() (err error) {
 			return listenError("-easyops.addr or EASYOPS_ADDR", err)
 		}
 	}
-	if c.statusAddr != "" && !c.noStatus {
+	if c.noStatus {
+		c.moveStatus("", nil)
+	}
+	if c.statusAddr != "" {
 		if s.statusLis = c.statusLis; s.statusLis == nil {
 			s.statusLis, err = net.Listen("tcp", c.statusAddr)
 		}
@@ -159,9 +162,7 @@ func (s *Server) setUp(lis net.Listener) error {
 	if err := s.newGRPC(); err != nil {
 		return err
 	}
-	if err := s.newHTTPMetrics(); err != nil {
-		return err
-	}
+	s.newHTTPMetrics()
 	if err := s.newPages(); err != nil {
 		return err
 	}
@@ -187,6 +188,9 @@ func (s *Server) newGRPC() (err error) {
 		opts = append(opts, grpc.StreamInterceptor(s.interceptStream))
 	}
 	opts = append(opts, s.cfg.grpcOptions...)
+	if s.cfg.proxy != nil { // the user's would run by the rule of a route
+		opts = append(opts, grpc.UnknownServiceHandler(s.unknownHandler()))
+	}
 	if s.cfg.messageSizes {
 		sizes, err := s.metrics.Sizes()
 		if err != nil {
@@ -258,15 +262,9 @@ func (s *Server) newPublisher() {
 	if s.registry == nil {
 		return
 	}
-	entries := s.instances(registry.Ready)
-	if len(entries) == 0 {
+	s.warnOfUnlisted()
+	if len(s.instances(registry.Ready)) == 0 {
 		return
-	}
-	for _, e := range entries {
-		if err := registry.ValidAddr(reachable(e.Addr)); err != nil {
-			s.log.Warn("not listed in the registry: advertise an address that clients can connect to (-easyops.advertise)", "err", err)
-			return
-		}
 	}
 	s.mu.Lock() // metrics may be gathered before the server serves
 	defer s.mu.Unlock()

@@ -34,6 +34,11 @@ func (all *strays) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	all.unknown.ServeHTTP(w, r)
 }
 
+// has tells whether a request is to the path of a method that is registered.
+func (all *strays) has(r *http.Request) bool {
+	return all.methods[strings.TrimPrefix(r.URL.Path, "/")] != nil
+}
+
 // isStray tells whether the path of a request is like that of a method, as in
 // /package.Service/Method.
 func isStray(r *http.Request) bool {

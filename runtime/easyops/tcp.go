@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -39,7 +40,7 @@ type tcpServer interface {
 	Open() int
 	Stats() tcp.Stats
 	Refused(tcp.Refusal) uint64
-	Connections() []tcp.Connection
+	Connections(most int) (oldest []tcp.Connection, total int)
 }
 
 // option is the service as its option in the program.
@@ -139,8 +140,10 @@ func (s *Server) setUpTCP() {
 		cfg := tcp.Config{
 			Name: t.name, Handler: t.serve, MaxConns: t.maxConns, MaxConnsPerIP: s.cfg.limits.ConnectionsPerIP,
 			ProxyFrom: t.proxies, OpenTimeout: s.cfg.limits.OpenTimeout, Logger: s.log,
-			Admit:     t.admit,
-			Recovered: func(ctx context.Context, panicked any) { _ = s.recovered(ctx, "tcp", t.method.name, panicked) },
+			Admit: t.admit,
+			Recovered: func(ctx context.Context, peer net.Addr, panicked any) {
+				_ = s.recovered(ctx, "tcp", t.method.name, panicked, slog.String("peer", peer.String()))
+			},
 		}
 		if t.tls {
 			cfg.TLS = withoutALPN(s.tls)
@@ -210,17 +213,14 @@ func (s *Server) serveTCP() {
 	}
 }
 
-// eachTCP calls f for every TCP service, for all at the same time.
-func (s *Server) eachTCP(f func(tcpServer)) {
+// drainTCP tells the handlers of TCP services to end, all at the same time.
+func (s *Server) drainTCP() {
 	var all sync.WaitGroup
 	for _, t := range s.cfg.tcp {
-		all.Go(func() { f(t.server) })
+		all.Go(t.server.Drain)
 	}
 	all.Wait()
 }
-
-// drainTCP tells the handlers of TCP services to end.
-func (s *Server) drainTCP() { s.eachTCP(tcpServer.Drain) }
 
 // endTCP waits for connections to end, cuts those that are left when the context
 // ends, and returns an error that names them.

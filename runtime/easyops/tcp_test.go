@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -314,6 +315,28 @@ func TestTCPAdvertised(t *testing.T) {
 	}
 }
 
+// TestTCPListedBesideUnlistable: that the address of one service cannot be listed is
+// said, and keeps none of the others from being found.
+func TestTCPListedBesideUnlistable(t *testing.T) {
+	unix, err := net.Listen("unix", filepath.Join(shortDir(t), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &logs{}
+	_, where := startTCP(t, easyops.WithAddr(""), easyops.WithListener(unix), easyops.WithLogger(log.logger()),
+		easyops.WithHTTPService("page", "/page/", http.NotFoundHandler()), easyops.WithHTTPService("other-page", "/other/", http.NotFoundHandler()),
+		easyops.WithTCP("lines", "", sameLines))
+	i := listedAs(t, where, "lines", isThere)
+	if i.StatusAddr != "" || !slices.Equal(i.Kinds, []registry.Kind{registry.KindTCP}) || i.Health != registry.Ready {
+		t.Errorf("it is listed as %+v", i)
+	}
+	listedAs(t, where, "page", func(all []registry.Instance) bool { return len(all) == 0 })
+	warned := log.with(t, "not listed in the registry: advertise an address that clients can connect to (-easyops.advertise)")
+	if len(warned) != 1 || fmt.Sprint(warned[0]["service"]) != "[page other-page]" {
+		t.Errorf("the log has %v", warned)
+	}
+}
+
 // TestTCPWork: a panic is one connection's, what Go runs belongs to the server, and
 // both are seen.
 func TestTCPWork(t *testing.T) {
@@ -338,7 +361,7 @@ func TestTCPWork(t *testing.T) {
 		t.Errorf("read %d, %v; want the connection closed", n, err)
 	}
 	panics := log.with(t, "panic")
-	if len(panics) != 1 || panics[0]["in"] != "TCP lines" || !strings.Contains(panics[0]["stack"].(string), "TestTCPWork") {
+	if len(panics) != 1 || panics[0]["in"] != "TCP lines" || panics[0]["peer"] != one.LocalAddr().String() || !strings.Contains(panics[0]["stack"].(string), "TestTCPWork") {
 		t.Errorf("the log has %v", panics)
 	}
 	two := awaitRoom(t, s, "go")

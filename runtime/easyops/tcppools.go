@@ -10,7 +10,8 @@ import (
 	"github.com/go-easyops/easyops/runtime/routing"
 )
 
-// keepPool is how long a pool is kept that DialTCP does not use.
+// keepPool is how long a pool is kept that DialTCP does not use. With a connection that
+// is open still it is kept as long again: which instance has how many is known by it.
 const keepPool = time.Minute
 
 // tcpPool knows the instances of a TCP service. DialTCPs with the same settings share
@@ -28,7 +29,8 @@ type tcpPool struct {
 	idle    *time.Timer // nil while there are holders
 }
 
-// tcpKey is all that makes a difference to connections.
+// tcpKey is all that makes a difference to connections. Where the log goes does not:
+// a pool has that of who came first.
 type tcpKey struct {
 	channelKey
 	tls bool
@@ -45,11 +47,11 @@ type tcpPools struct {
 // does not know of others who do.
 var dialledTCP = &tcpPools{keep: keepPool, all: map[tcpKey]*tcpPool{}}
 
-// CloseIdle ends what is kept of the calls of [DialTCP] that are over, which would end
-// by itself a minute after the last one. Connections stay open. It is for tests that
-// look for goroutines which are left; those with servers of package easyopstest need
-// not call it.
-func CloseIdle() { dialledTCP.closeIdle() }
+// CloseIdleTCP ends what is kept of the calls of [DialTCP] that are over, which would
+// end by itself a minute after the last one and its connections. Connections stay open.
+// It is for tests that look for goroutines which are left; those with servers of package
+// easyopstest need not call it.
+func CloseIdleTCP() { dialledTCP.closeIdle() }
 
 // hold returns the pool for the settings. Who holds it lets go of it.
 func (t *tcpPools) hold(c *config, name string) (*tcpPool, error) {
@@ -57,6 +59,7 @@ func (t *tcpPools) hold(c *config, name string) (*tcpPool, error) {
 	if shared == nil { // only wrong settings cannot be shared, and open finds more of them
 		return nil, new(tcpPool).open(c, name)
 	}
+	shared.logger, shared.hasLevel, shared.level = nil, false, 0
 	p := t.find(tcpKey{*shared, c.dialTLS})
 	p.opened.Do(func() {
 		p.err = p.open(c, name)
@@ -101,7 +104,20 @@ func (t *tcpPools) letGo(p *tcpPool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if p.holders--; p.holders == 0 {
-		p.idle = time.AfterFunc(t.keep, func() { t.end(p) })
+		p.idle = time.AfterFunc(t.keep, func() { t.expire(p) })
+	}
+}
+
+// expire ends a pool that was not used for a while, unless a connection is open.
+func (t *tcpPools) expire(p *tcpPool) {
+	t.mu.Lock()
+	open := p.holders == 0 && t.all[p.key] == p && p.pool.InUse() > 0
+	if open {
+		p.idle.Reset(t.keep)
+	}
+	t.mu.Unlock()
+	if !open {
+		t.end(p)
 	}
 }
 

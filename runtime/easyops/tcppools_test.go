@@ -85,6 +85,76 @@ func TestPoolsEnd(t *testing.T) {
 	})
 }
 
+// TestPoolsKeepLoad: while a connection is open its pool stays, which knows what load
+// each instance has; and CloseIdleTCP ends it all the same.
+func TestPoolsKeepLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pools := &tcpPools{keep: keepPool, all: map[tcpKey]*tcpPool{}}
+		dial := func() *routing.Pick {
+			t.Helper()
+			p, err := pools.hold(clientConfig([]DialOption{WithFlags(nil), DialTarget("a:1")}), "lines")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pools.letGo(p)
+			k, err := p.pool.Pick(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k
+		}
+		load := func() int {
+			synctest.Wait()
+			if s := pools.status(); len(s) == 1 {
+				return s[0].Instances[0].InUse
+			}
+			return -1
+		}
+		first, second := dial(), dial()
+		time.Sleep(100*keepPool + 1)
+		if n := load(); n != 2 {
+			t.Errorf("the load is %d while 2 are open", n)
+		}
+		third := dial()
+		first.Done(nil)
+		second.Done(nil)
+		time.Sleep(keepPool + 1)
+		if n := load(); n != 1 {
+			t.Errorf("the load is %d while 1 is open", n)
+		}
+		third.Done(nil)
+		time.Sleep(keepPool)
+		if n := load(); n != -1 {
+			t.Errorf("the pool is kept, with a load of %d", n)
+		}
+		fourth := dial()
+		pools.closeIdle()
+		time.Sleep(10 * keepPool)
+		if n := load(); n != -1 {
+			t.Errorf("the pool outlives CloseIdleTCP, with a load of %d", n)
+		}
+		fourth.Done(nil)
+	})
+}
+
+// TestPoolsShareLoggers: where the log goes makes no other pool.
+func TestPoolsShareLoggers(t *testing.T) {
+	pools := &tcpPools{keep: keepPool, all: map[tcpKey]*tcpPool{}}
+	defer pools.closeIdle()
+	for range 20 {
+		logger := slog.New(slog.DiscardHandler)
+		c := clientConfig([]DialOption{WithFlags(nil), DialTarget("a:1"), WithLogger(logger), WithLogLevel(slog.LevelError)})
+		p, err := pools.hold(c, "lines")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pools.letGo(p)
+	}
+	if n := len(pools.all); n != 1 {
+		t.Errorf("%d pools for 20 loggers", n)
+	}
+}
+
 // TestDescribePool: the page of the connections has a pool as it has a client.
 func TestDescribePool(t *testing.T) {
 	soon := time.Now().Add(time.Second)

@@ -48,9 +48,9 @@ func (s *Server) tcpPage() (all []status.TCPService) {
 // how many there are.
 func (s *Server) inboundTCP(in []status.Inbound) (all []status.Inbound, open int) {
 	for _, t := range s.cfg.tcp {
-		conns := t.server.Connections()
-		open += len(conns)
-		for _, c := range conns[:min(len(conns), maxInbound)] {
+		conns, total := t.server.Connections(maxInbound)
+		open += total
+		for _, c := range conns {
 			in = append(in, s.describeTCP(t, c))
 		}
 	}

@@ -285,6 +285,25 @@ func TestDefaultAddress(t *testing.T) {
 	}
 }
 
+// TestOpenTCPIsWarnedOf: only where nothing else asks who calls.
+func TestOpenTCPIsWarnedOf(t *testing.T) {
+	const said = "every machine that reaches this address can connect"
+	of := func(name, addr string, opts ...easyops.ServerOption) int {
+		var l logs
+		startOff(t, &l, nil, append(opts, easyops.WithAddr("127.0.0.1:0"), easyops.WithTCP(name, addr, func(context.Context, net.Conn) {}))...)
+		return strings.Count(l.String(), said)
+	}
+	if of("open", ":0") != 1 {
+		t.Error("nothing is said of a service that is open to all machines")
+	}
+	if of("local", "127.0.0.1:0") != 0 || of("free", "") != 0 {
+		t.Error("a service on this machine is warned of")
+	}
+	if of("asked", ":0", easyops.WithAuthenticator(auth.AuthenticatorFunc(func(context.Context, auth.Credential) (auth.Identity, error) { return auth.Identity{}, nil }))) != 0 {
+		t.Error("a service of a server that asks who calls is warned of")
+	}
+}
+
 // startOff serves on all interfaces, without a registry, and logs to l.
 func startOff(t *testing.T, l *logs, services []easyops.Service, opts ...easyops.ServerOption) *easyops.Server {
 	t.Helper()

@@ -56,7 +56,7 @@ func start(t testing.TB, dir string, services []easyops.Service, opts []easyops.
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		easyops.CloseIdle() // what DialTCP keeps would look at the directory still
+		easyops.CloseIdleTCP() // what DialTCP keeps would look at the directory still
 		if err := s.Shutdown(context.Background()); err != nil {
 			t.Errorf("the server did not stop in an orderly way: %v", err)
 		}

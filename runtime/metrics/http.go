@@ -1,13 +1,16 @@
 package metrics
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
 )
 
 // Names of the metrics of HTTP handlers: those of OpenTelemetry's semantic
@@ -64,7 +67,7 @@ func (h *HTTP) Route(name string) *HTTPRoute {
 	defer h.mu.Unlock()
 	r := h.routes[name]
 	if r == nil {
-		r = &HTTPRoute{set: h, name: name}
+		r = &HTTPRoute{set: h, name: name, tally: newMethod("HTTP "+name, 1)}
 		h.routes[name] = r
 	}
 	return r
@@ -75,7 +78,31 @@ func (h *HTTP) Route(name string) *HTTPRoute {
 type HTTPRoute struct {
 	set     *HTTP
 	name    string
+	tally   *Method // in no registry: for [HTTP.Each]
 	methods [len(httpMethods)]atomic.Pointer[HTTPMethod]
+}
+
+// Each calls f for each route, in no order, with what [HTTPRoute.Ended] has counted of
+// it. Its name is that of the route behind "HTTP ". Of a nil HTTP there are none.
+func (h *HTTP) Each(f func(m *Method)) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	all := slices.Collect(maps.Values(h.routes))
+	h.mu.Unlock()
+	for _, r := range all {
+		f(r.tally)
+	}
+}
+
+// Ended counts a request as calls are: by the code of gRPC that says the same as its
+// status. No metric has it.
+func (r *HTTPRoute) Ended(code codes.Code, d time.Duration) {
+	if r != nil {
+		r.tally.Started(0)
+		r.tally.Done(0, code, d)
+	}
 }
 
 // httpMethods are the methods that have series of their own (RFC 9110 and RFC 5789);
@@ -116,8 +143,8 @@ type HTTPMethod struct {
 	durations prometheus.ObserverVec
 	active    prometheus.Gauge
 
-	known atomic.Pointer[[]ofStatus]
-	mu    sync.Mutex // held to replace known
+	known atomic.Pointer[[]ofStatus] // one more than maxHTTPStatuses where there are others
+	mu    sync.Mutex                 // held to replace known
 }
 
 type ofStatus struct {
@@ -147,6 +174,9 @@ func (m *HTTPMethod) of(status int) prometheus.Observer {
 		if o := find(*known, status); o != nil {
 			return o
 		}
+		if len(*known) > maxHTTPStatuses {
+			return (*known)[maxHTTPStatuses].durations
+		}
 	}
 	return m.add(status)
 }
@@ -160,6 +190,9 @@ func find(known []ofStatus, status int) prometheus.Observer {
 	return nil
 }
 
+// otherStatus stands for the statuses that have no series of their own.
+const otherStatus = -1
+
 // add makes the series of a status when the first request ends with it.
 func (m *HTTPMethod) add(status int) prometheus.Observer {
 	m.mu.Lock()
@@ -171,11 +204,13 @@ func (m *HTTPMethod) add(status int) prometheus.Observer {
 	if o := find(known, status); o != nil {
 		return o
 	}
-	if len(known) >= maxHTTPStatuses {
-		return m.durations.WithLabelValues("_OTHER")
-	}
 	value := ""
-	if status > 0 {
+	switch {
+	case len(known) > maxHTTPStatuses:
+		return known[maxHTTPStatuses].durations
+	case len(known) == maxHTTPStatuses:
+		status, value = otherStatus, "_OTHER"
+	case status > 0:
 		value = strconv.Itoa(status)
 	}
 	o := m.durations.WithLabelValues(value)

@@ -97,6 +97,17 @@ func TestHTTPStatusesAreBounded(t *testing.T) {
 		m.Started()
 		m.Done(status, time.Millisecond)
 	}
+	m.mu.Lock() // nothing waits for another
+	m.Started()
+	done := make(chan struct{})
+	go func() { defer close(done); m.Done(999, time.Millisecond) }()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("a request of another status waits")
+	}
+	m.mu.Unlock()
+	<-done
 	series := httpSeries(t, s)
 	if len(series) != maxHTTPStatuses+1 {
 		t.Errorf("%d series", len(series))
@@ -105,7 +116,7 @@ func TestHTTPStatusesAreBounded(t *testing.T) {
 	for _, d := range series {
 		n += d.GetSampleCount()
 	}
-	if rest := series[[3]string{"GET", "/", "_OTHER"}].GetSampleCount(); n != 900 || rest != 900-maxHTTPStatuses {
+	if rest := series[[3]string{"GET", "/", "_OTHER"}].GetSampleCount(); n != 901 || rest != 901-maxHTTPStatuses {
 		t.Errorf("%d requests, %d of other statuses", n, rest)
 	}
 }

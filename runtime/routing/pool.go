@@ -114,6 +114,7 @@ type Pool struct {
 	closed  bool
 	changed chan struct{} // closed when there is something new to choose from
 	stock   stock
+	inUse   int    // picks that are not done
 	note    string // on what is listed, for messages
 
 	listed        int
@@ -154,6 +155,14 @@ func (p *Pool) Close() error {
 	p.work.Wait()
 	p.journal.close()
 	return nil
+}
+
+// InUse returns how many picks are not done, and connections not closed, of instances
+// that are listed and of others.
+func (p *Pool) InUse() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.inUse
 }
 
 // begin runs work that Close waits for, unless it was called already.

@@ -12,6 +12,7 @@ import (
 type census struct {
 	health                [len(healths)]int // of those that count
 	others, owned, tagged int
+	otherKinds            []string // a few of those that the others are of
 }
 
 // choose returns those that a pool may choose, whatever their health. Of those with
@@ -40,6 +41,7 @@ func (c *census) count(kind registry.Kind, i *registry.Instance) bool {
 	switch {
 	case !slices.Contains(i.Kinds, kind):
 		c.others++
+		c.noteKinds(i.Kinds)
 	case i.Owner != "":
 		c.owned++
 	case len(appendTags(nil, i.Tags)) > 0:
@@ -51,6 +53,16 @@ func (c *census) count(kind registry.Kind, i *registry.Instance) bool {
 		return true
 	}
 	return false
+}
+
+// noteKinds notes what an instance is instead.
+func (c *census) noteKinds(kinds []registry.Kind) {
+	const few = 3
+	for _, k := range kinds {
+		if k != registry.KindStatus && len(c.otherKinds) < few && !slices.Contains(c.otherKinds, string(k)) {
+			c.otherKinds = append(c.otherKinds, string(k))
+		}
+	}
 }
 
 func (c *census) text(all int, kind registry.Kind) string {
@@ -66,7 +78,7 @@ func (c *census) text(all int, kind registry.Kind) string {
 	for n, h := range healths {
 		add(c.health[n], string(h))
 	}
-	add(c.others, fmt.Sprintf("not of kind %s", kind))
+	add(c.others, strings.TrimSuffix(fmt.Sprintf("not of kind %s but %s", kind, strings.Join(c.otherKinds, " and ")), " but "))
 	add(c.owned, "with an owner, which get no such connections")
 	add(c.tagged, "with tags, which get no such connections")
 	return strings.Join(text, ", ")

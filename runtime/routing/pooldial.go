@@ -2,6 +2,7 @@ package routing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -29,10 +30,10 @@ const (
 // methods of *net.TCPConn where it is one and there is no [PoolConfig.Secure]. It
 // outlives the context and the Pool.
 func (p *Pool) Dial(ctx context.Context) (net.Conn, registry.Instance, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(p.ended, cancel)()
-	r := &race{search: p.search(ctx), results: make(chan attempt)}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(p.ended, func() { end(nil) })()
+	r := &race{search: p.search(ctx), results: make(chan attempt), end: end}
 	return r.run()
 }
 
@@ -41,7 +42,11 @@ type race struct {
 	*search
 	results chan attempt
 	running int
+	end     context.CancelCauseFunc // of all attempts
 }
+
+// errWon ends the attempts beside the one that has won.
+var errWon = errors.New("another instance was faster")
 
 // attempt is what became of one.
 type attempt struct {
@@ -59,6 +64,7 @@ func (r *race) run() (net.Conn, registry.Instance, error) {
 			return nil, registry.Instance{}, err
 		}
 		if won.conn != nil {
+			r.end(errWon)
 			return won.conn, won.pick.instance, nil
 		}
 	}
@@ -143,13 +149,17 @@ func (r *race) connect(k *Pick) (net.Conn, error) {
 }
 
 // verdict says what the error of an attempt tells of the instance. One that was cut
-// short was slow, or had no time.
+// short because another one won was slow, or had no time. Where who called gave up, it
+// may be far away, unless it had half of the time that there is.
 func (r *race) verdict(k *Pick, err error) error {
-	took := time.Since(k.began)
+	why, took, enough := context.Cause(r.ctx), time.Since(k.began), r.pool.config.ConnectTimeout/2
+	if errors.Is(why, errWon) {
+		enough = headStart
+	}
 	switch {
-	case r.ctx.Err() == nil:
+	case why == nil:
 		return err
-	case took < headStart:
+	case took < enough:
 		return context.Canceled
 	}
 	return fmt.Errorf("%s: no connection within %v", k.instance.Addr, took.Round(time.Millisecond))

@@ -63,6 +63,7 @@ func (k *Pick) release() {
 	if !k.done {
 		k.done = true
 		k.backend.inUse--
+		k.pool.inUse--
 	}
 }
 
@@ -184,6 +185,7 @@ func (s *search) takeLocked(b *backend, now time.Time) *Pick {
 		b.trying = now
 	}
 	b.inUse++
+	s.pool.inUse++
 	b.picks++
 	return &Pick{pool: s.pool, backend: b, instance: b.instance, began: now}
 }

@@ -1,6 +1,8 @@
 package routing
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,11 +29,19 @@ func (e *NoInstanceError) Error() string {
 	}
 	switch {
 	case e.Ended != nil:
-		return fmt.Sprintf("%s; waited %v until the caller's context ended: %v", text, e.Waited.Round(time.Millisecond), e.Ended)
+		return fmt.Sprintf("%s; waited %v until %s: %v", text, e.Waited.Round(time.Millisecond), e.whyEnded(), e.Ended)
 	case e.Waited >= time.Millisecond:
 		return fmt.Sprintf("%s; waited %v", text, e.Waited.Round(time.Millisecond))
 	}
 	return text
+}
+
+// whyEnded says who did not wait any longer.
+func (e *NoInstanceError) whyEnded() string {
+	if errors.Is(e.Ended, context.DeadlineExceeded) {
+		return "the time for it was over"
+	}
+	return "nobody waited for it any more"
 }
 
 // Unwrap returns Err and Ended.

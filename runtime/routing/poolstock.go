@@ -229,8 +229,11 @@ func (t *tier) out(now time.Time) map[*backend]bool {
 // there is none at all.
 func lessUsed(some []*backend) *backend {
 	n := len(some)
-	if n < 2 {
-		return append(some, nil)[0]
+	if n == 0 {
+		return nil
+	}
+	if n == 1 {
+		return some[0]
 	}
 	k := rand.IntN(n)
 	a, b := some[k], some[(k+1+rand.IntN(n-1))%n]

@@ -131,6 +131,13 @@ func (p *Pages) nav(current string) []navItem {
 			items = append(items, navItem{Link(n.path, n.text), n.path == current})
 		}
 	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for _, pg := range p.pages {
+		if pg.Nav != "" {
+			items = append(items, navItem{Link(pg.Path, pg.Nav), pg.Path == current})
+		}
+	}
 	return items
 }
 

@@ -178,11 +178,11 @@ func (d TrafficData) span() string {
 
 // methods are the busiest methods.
 func (o *overviewPage) methods() Section {
-	t := Table{Columns: append([]string{"Method"}, trafficColumns...), Empty: "No method was called in the last 5 min."}
+	t := Table{Columns: append([]string{"Method"}, trafficColumns...), Empty: "Nothing was called in the last 5 min."}
 	for _, m := range o.Methods[:min(len(o.Methods), overviewMethods)] {
 		t.Rows = append(t.Rows, append([]Cell{{Text: m.Method, Tone: Mono, Link: methodLink(m.Method)}}, m.cells(m.judged())...))
 	}
-	sec := Section{ID: "methods", Title: "Busiest methods", Body: []Block{Text("In the last 5 min."), t}}
+	sec := Section{ID: "methods", Title: "Busiest methods", Body: []Block{Text("In the last 5 min., with handlers of HTTP."), t}}
 	if more := len(o.Methods) - len(t.Rows); more > 0 {
 		sec.Body = append(sec.Body, Links{Text: count(more, "other methods") + " had calls.", Links: []Cell{Link(apiPath, "All methods")}})
 	}

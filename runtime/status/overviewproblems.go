@@ -15,6 +15,16 @@ var levels = []struct {
 	tone       Tone
 }{{"bad", "wrong", Bad}, {"warn", "to look at", Warn}}
 
+// toneOf is that of a level; what is none counts as the worst.
+func toneOf(level string) Tone {
+	for _, l := range levels {
+		if l.name == level {
+			return l.tone
+		}
+	}
+	return levels[0].tone
+}
+
 // report adds a problem to those there are.
 type report func(tone Tone, what, why, link string)
 
@@ -46,6 +56,9 @@ func (o *overviewPage) found() []Problem {
 	byTone := map[Tone][]Problem{}
 	add := func(tone Tone, what, why, link string) {
 		byTone[tone] = append(byTone[tone], Problem{What: what, Why: why, Link: link})
+	}
+	for _, p := range o.Problems { // of the program's own
+		add(toneOf(p.Level), p.What, p.Why, p.Link)
 	}
 	o.healthProblems(add)
 	o.handlerProblems(add)

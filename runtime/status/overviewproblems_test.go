@@ -26,6 +26,14 @@ func wantProblems(t *testing.T, name string, d OverviewData, want ...string) {
 	}
 }
 
+// TestProblemsOfTheProgram are among the others, by their levels.
+func TestProblemsOfTheProgram(t *testing.T) {
+	wantProblems(t, "three", OverviewData{
+		Problems: []Problem{{"warn", "a", "why", "/a"}, {"bad", "b", "why", "/b"}, {"invented", "c", "why", "/c"}},
+		Clients:  []Outbound{{Service: "d", State: "TRANSIENT_FAILURE"}},
+	}, "bad b: why (/b)", "bad c: why (/c)", "bad d: no instance can be called (/internal/service-info/grpc-connections#d)", "warn a: why (/a)")
+}
+
 func TestHandlersThatHangAreAProblem(t *testing.T) {
 	echo := RunningCalls{Method: "echo.v1.EchoService/Echo", Calls: 6, Oldest: Seconds(20 * time.Second), Ignoring: 5, IgnoringFor: Seconds(15 * time.Second)}
 	one := RunningCalls{Method: "HTTP /x/", Calls: 1, Ignoring: 1, IgnoringFor: Seconds(time.Minute)}

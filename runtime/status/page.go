@@ -48,6 +48,9 @@ type Page struct {
 	Group string
 	// Title names the page in a few words.
 	Title string
+	// Nav is the word by which all pages link to this one, beside those that
+	// every server has; "" for none.
+	Nav string
 	// Help says in a sentence what the page shows or does.
 	Help string
 	// Access is who may see the page. It must be set.

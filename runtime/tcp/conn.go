@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -22,11 +23,26 @@ type conn struct {
 	tls    atomic.Pointer[tls.ConnectionState]
 
 	early readAhead
+	own   traffic
+	all   *traffic // the connection's share of the server's
+}
 
-	// Bytes on the wire. Reading and writing are on different processors.
+// traffic is bytes on the wire. Reading and writing are on different processors.
+type traffic struct {
 	received atomic.Uint64
 	_        [64]byte
 	sent     atomic.Uint64
+	_        [64]byte
+}
+
+func (c *conn) got(n int64) {
+	c.own.received.Add(uint64(n))
+	c.all.received.Add(uint64(n))
+}
+
+func (c *conn) gave(n int64) {
+	c.own.sent.Add(uint64(n))
+	c.all.sent.Add(uint64(n))
 }
 
 // RemoteAddr returns the address of the client, as a proxy that is trusted has named it.
@@ -38,14 +54,14 @@ func (c *conn) Read(b []byte) (int, error) {
 		return n, nil
 	}
 	n, err := c.Conn.Read(b)
-	c.received.Add(uint64(n))
+	c.got(int64(n))
 	return n, err
 }
 
 // Write writes and counts.
 func (c *conn) Write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
-	c.sent.Add(uint64(n))
+	c.gave(int64(n))
 	return n, err
 }
 
@@ -59,18 +75,20 @@ const (
 // ReadFrom sends what r has, by splice or sendfile where the kernel can.
 func (c *conn) ReadFrom(r io.Reader) (total int64, err error) {
 	to, ok := c.Conn.(io.ReaderFrom)
-	if !ok {
+	_, limited := r.(*io.LimitedReader)
+	_, open := r.(syscall.Conn) // a file or a connection, which the kernel knows
+	switch {
+	case !ok || !limited && !open:
 		return io.Copy(struct{ io.Writer }{c}, r)
-	}
-	if _, ok := r.(*io.LimitedReader); ok { // the kernel's ways look through one of them
+	case limited: // the kernel's ways look through one of them
 		n, err := to.ReadFrom(r)
-		c.sent.Add(uint64(n))
+		c.gave(n)
 		return n, err
 	}
 	for chunk := int64(firstChunk); ; chunk = min(2*chunk, lastChunk) {
 		part := io.LimitedReader{R: r, N: chunk}
 		n, err := to.ReadFrom(&part)
-		c.sent.Add(uint64(n))
+		c.gave(n)
 		total += n
 		if err != nil || n < chunk {
 			return total, err
@@ -88,7 +106,7 @@ func (c *conn) WriteTo(w io.Writer) (total int64, err error) {
 	}
 	for chunk := int64(firstChunk); ; chunk = min(2*chunk, lastChunk) {
 		n, err := io.Copy(w, &io.LimitedReader{R: c.Conn, N: chunk})
-		c.received.Add(uint64(n))
+		c.got(n)
 		total += n
 		if err != nil || n < chunk {
 			return total, err

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -116,16 +117,22 @@ func (s *spy) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(io.Discard, r)
 }
 
+// file is a source that has a descriptor.
+type file struct {
+	*strings.Reader
+	syscall.Conn
+}
+
 // TestKernelCan sees to it that what is copied reaches the transport as something
 // that package net can hand to the kernel: at most one *io.LimitedReader around the source.
 func TestKernelCan(t *testing.T) {
-	source := strings.NewReader(strings.Repeat("x", 3*lastChunk+1))
+	source := &file{Reader: strings.NewReader(strings.Repeat("x", 3*lastChunk+1))}
 	out := &spy{}
-	c := &conn{Conn: out}
+	c := &conn{Conn: out, all: new(traffic)}
 	if n, err := c.ReadFrom(source); n != 3*lastChunk+1 || err != nil || !out.limit {
 		t.Errorf("ReadFrom: %d, %v", n, err)
 	}
-	if n := c.sent.Load(); n != 3*lastChunk+1 {
+	if n := c.own.sent.Load(); n != 3*lastChunk+1 {
 		t.Errorf("counted %d", n)
 	}
 	source.Reset("limited")
@@ -138,9 +145,14 @@ func TestKernelCan(t *testing.T) {
 		}
 	}
 
+	by := &spy{Conn: &half{left: 100}}
+	if n, err := (&conn{Conn: by, all: new(traffic)}).ReadFrom(strings.NewReader("of memory")); n != 9 || err != nil || len(by.from) > 0 {
+		t.Errorf("ReadFrom of what the kernel does not know: %d, %v, by way of %v", n, err, by.from)
+	}
+
 	in, wire := &net.TCPConn{}, &spy{}
-	from := &conn{Conn: in}
-	_, _ = from.WriteTo(&conn{Conn: wire}) // in is not open
+	from := &conn{Conn: in, all: new(traffic)}
+	_, _ = from.WriteTo(&conn{Conn: wire, all: new(traffic)}) // in is not open
 	if len(wire.from) != 1 || wire.from[0] != any(in) {
 		t.Errorf("copied from %v", wire.from)
 	}
@@ -162,8 +174,8 @@ func (h *half) Write(b []byte) (int, error) {
 
 func TestCopyWithoutTheKernel(t *testing.T) {
 	h := &half{left: 3}
-	c := &conn{Conn: h}
-	if n, err := c.ReadFrom(strings.NewReader("abc")); n != 3 || err != nil || h.out.String() != "abc" || c.sent.Load() != 3 {
+	c := &conn{Conn: h, all: new(traffic)}
+	if n, err := c.ReadFrom(strings.NewReader("abc")); n != 3 || err != nil || h.out.String() != "abc" || c.own.sent.Load() != 3 {
 		t.Errorf("ReadFrom: %d, %v, %q", n, err, h.out.String())
 	}
 	c.early.put([]byte("early"))

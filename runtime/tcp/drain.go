@@ -92,10 +92,8 @@ func (s *Server) cutOff() {
 
 // nameDeaf names the handlers that go on without their connection.
 func (s *Server) nameDeaf() {
-	for n, c := range s.Connections() {
-		if n == maxNamed {
-			return
-		}
+	deaf, _ := s.Connections(maxNamed)
+	for _, c := range deaf {
 		s.cfg.Logger.Warn("handler ignores the end of its connection", "service", s.cfg.Name, "peer", c.Peer)
 	}
 }

@@ -65,7 +65,7 @@ func TestProxyHeader(t *testing.T) {
 			}
 			r.wantHear(nc, want+"\nfirst ")
 			r.wantEcho(nc, "PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\n") // a second one is data
-			if got := r.Connections(); got[len(got)-1].Peer != want || (got[len(got)-1].Proxy == "") != (c.client == self) {
+			if got, _ := r.Connections(9); got[len(got)-1].Peer != want || (got[len(got)-1].Proxy == "") != (c.client == self) {
 				t.Errorf("listed as %+v", got[len(got)-1])
 			}
 			nc.Close()

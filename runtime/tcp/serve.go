@@ -14,7 +14,7 @@ import (
 // admit tracks a new connection and serves it in a goroutine of its own, or closes it where
 // there are too many.
 func (s *Server) admit(nc net.Conn) {
-	c := &conn{Conn: nc, begun: time.Now(), remote: nc.RemoteAddr()}
+	c := &conn{Conn: nc, begun: time.Now(), remote: nc.RemoteAddr(), all: s.share()}
 	proxied := s.fromProxy(nc.RemoteAddr())
 	if why, ok := s.track(c, proxied); !ok {
 		_ = nc.Close()
@@ -58,8 +58,6 @@ func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	s.received += c.received.Load()
-	s.sent += c.sent.Load()
 	s.tellIdle()
 	if !c.client.IsValid() {
 		return
@@ -126,14 +124,14 @@ func (s *Server) handshake(ctx context.Context, c *conn) (*tls.Conn, error) {
 // ended tells of a connection that was served, or was not let in.
 func (s *Server) ended(c *conn) {
 	s.cfg.Logger.Debug("connection ended", "service", s.cfg.Name, "peer", c.remote.String(), "duration", time.Since(c.begun),
-		"received", c.received.Load(), "sent", c.sent.Load())
+		"received", c.own.received.Load(), "sent", c.own.sent.Load())
 }
 
 // recovered keeps a panic of one connection from the others.
 func (s *Server) recovered(ctx context.Context, c *conn, panicked any) {
 	s.panics.Add(1)
 	if s.cfg.Recovered != nil {
-		s.cfg.Recovered(ctx, panicked)
+		s.cfg.Recovered(ctx, c.remote, panicked)
 		return
 	}
 	s.cfg.Logger.LogAttrs(ctx, slog.LevelError, "panic", slog.String("service", s.cfg.Name), slog.String("peer", c.remote.String()),

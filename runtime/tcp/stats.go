@@ -4,7 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -84,16 +84,20 @@ type Stats struct {
 	Received, Sent uint64 // bytes on the wire
 }
 
-// Stats returns what was counted. It looks at every open connection.
+// Stats returns what was counted. It takes no longer for many connections.
 func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := Stats{Open: len(s.conns), Accepted: s.accepted.Load(), Panics: s.panics.Load(), Received: s.received, Sent: s.sent}
-	for c := range s.conns {
-		st.Received += c.received.Load()
-		st.Sent += c.sent.Load()
+	st := Stats{Open: s.Open(), Accepted: s.accepted.Load(), Panics: s.panics.Load()}
+	for i := range s.traffic {
+		st.Received += s.traffic[i].received.Load()
+		st.Sent += s.traffic[i].sent.Load()
 	}
 	return st
+}
+
+// share returns where the traffic of a new connection is added up. There are several, because
+// processors that count at the same place wait for each other.
+func (s *Server) share() *traffic {
+	return &s.traffic[s.accepted.Load()%uint64(len(s.traffic))]
 }
 
 // Refused returns how many connections were refused for a reason.
@@ -117,19 +121,36 @@ type Connection struct {
 	TLS            *tls.ConnectionState // nil without TLS, or before its handshake is done; must not be changed
 }
 
-// Connections returns the open connections, the oldest first.
-func (s *Server) Connections() []Connection {
-	s.mu.Lock()
-	open := slices.Collect(maps.Keys(s.conns))
-	all := make([]Connection, len(open))
-	for i, c := range open {
-		all[i] = Connection{
+// Connections returns the open connections, the oldest first and not more than most, and how
+// many there are. It holds up new ones no longer than it takes to note which there are.
+func (s *Server) Connections(most int) (oldest []Connection, total int) {
+	open := s.snapshot()
+	slices.SortFunc(open, func(a, b noted) int { return a.begun.Compare(b.begun) })
+	oldest = make([]Connection, min(most, len(open)))
+	for i := range oldest {
+		c := open[i]
+		oldest[i] = Connection{
 			Peer: c.remote.String(), Proxy: c.proxy, Since: c.begun,
-			Received: c.received.Load(), Sent: c.sent.Load(), TLS: c.tls.Load(),
+			Received: c.own.received.Load(), Sent: c.own.sent.Load(), TLS: c.tls.Load(),
 		}
 	}
-	s.mu.Unlock()
-	slices.SortFunc(all, func(a, b Connection) int { return a.Since.Compare(b.Since) })
+	return oldest, len(open)
+}
+
+// noted is a connection, with what may be read under the lock of the server alone.
+type noted struct {
+	*conn
+	remote net.Addr
+	proxy  string
+}
+
+func (s *Server) snapshot() []noted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]noted, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, noted{c, c.remote, c.proxy})
+	}
 	return all
 }
 

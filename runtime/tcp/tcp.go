@@ -43,9 +43,9 @@ type Config struct {
 	ProxyFrom []netip.Prefix
 	// OpenTimeout bounds the header and, once more, the TLS handshake; 0 means 5 s.
 	OpenTimeout time.Duration
-	// Recovered, if set, is told of a panic of the handler, in place of the log. It is called
-	// while the stack is still that of the panic.
-	Recovered func(ctx context.Context, panicked any)
+	// Recovered, if set, is told of a panic of the handler, in place of the log, and of whose
+	// connection it was. It is called while the stack is still that of the panic.
+	Recovered func(ctx context.Context, peer net.Addr, panicked any)
 	// Logger gets refused connections, one line a second with the count of all, and what is
 	// cut off; nil means slog.Default().
 	Logger *slog.Logger
@@ -83,6 +83,7 @@ type Server struct {
 	counts   [numRefusals]atomic.Uint64
 	accepted atomic.Uint64
 	panics   atomic.Uint64
+	traffic  [16]traffic // of all connections, a share of them each
 
 	accepting  atomic.Bool
 	stop       chan struct{} // closed: no more connections are wanted
@@ -90,13 +91,12 @@ type Server struct {
 	backlogBy  atomic.Int64  // unix nanoseconds: when the backlog is given up
 	acceptDone chan struct{} // closed: the accept loop has ended
 
-	mu             sync.Mutex
-	conns          map[*conn]struct{}
-	perIP          map[netip.Prefix]int
-	received, sent uint64 // by connections that have ended
-	closed         bool
-	cut            error         // names what was cut off
-	idle           chan struct{} // closed when the last connection ends; nil while nobody waits
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	perIP  map[netip.Prefix]int
+	closed bool
+	cut    error         // names what was cut off
+	idle   chan struct{} // closed when the last connection ends; nil while nobody waits
 }
 
 // errDraining is why the contexts of handlers end.
@@ -177,7 +177,8 @@ const (
 
 // StopAccepting takes the connections that the kernel has already accepted, so that their
 // clients are not reset, and closes the listener; that takes 5 to 200 ms. Open connections
-// are served as before.
+// are served as before. A client that connects in the very moment in which the listener is
+// closed may be reset all the same.
 func (s *Server) StopAccepting() {
 	s.stopOnce.Do(func() {
 		s.backlogBy.Store(time.Now().Add(backlogTime).UnixNano())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -16,7 +17,7 @@ func TestServes(t *testing.T) {
 	r := newRig(t, Config{Handler: echo})
 	nc := r.dial()
 	r.wantEcho(nc, "hello")
-	if got := r.Connections(); len(got) != 1 || got[0].Peer != nc.LocalAddr().String() || got[0].TLS != nil {
+	if got, _ := r.Connections(9); len(got) != 1 || got[0].Peer != nc.LocalAddr().String() || got[0].TLS != nil {
 		t.Errorf("connections: %+v", got)
 	}
 	_ = nc.CloseWrite()
@@ -76,9 +77,10 @@ func TestPanic(t *testing.T) {
 		t.Errorf("%d panics, want 1", n)
 	}
 	var told atomic.Value
-	r = newRig(t, Config{Handler: handler, Recovered: func(_ context.Context, p any) { told.Store(p) }})
-	r.wantClosed(r.send("!"))
-	r.await("who wants to know is told", func() bool { return told.Load() == "boom\x1b[2J" })
+	r = newRig(t, Config{Handler: handler, Recovered: func(_ context.Context, peer net.Addr, p any) { told.Store(fmt.Sprint(p, " of ", peer)) }})
+	nc := r.send("!")
+	r.wantClosed(nc)
+	r.await("who wants to know is told", func() bool { return told.Load() == "boom\x1b[2J of "+nc.LocalAddr().String() })
 	if strings.Contains(r.log.String(), "panic") {
 		t.Errorf("it is logged too:\n%s", r.log)
 	}
@@ -92,7 +94,7 @@ func TestTLS(t *testing.T) {
 	r.wantEcho(nc, "secret")
 	time.Sleep(300 * time.Millisecond) // the handshake's deadline is not the connection's
 	r.wantEcho(nc, "still")
-	if got := r.Connections(); len(got) != 1 || got[0].TLS == nil || got[0].TLS.Version != tls.VersionTLS13 {
+	if got, _ := r.Connections(9); len(got) != 1 || got[0].TLS == nil || got[0].TLS.Version != tls.VersionTLS13 {
 		t.Errorf("connections: %+v", got)
 	}
 	_ = nc.CloseWrite()

@@ -110,6 +110,7 @@ func (f *front) testHeaders(t *testing.T) {
 		"Via: 1.1 evil", "X-Real-Ip: 6.6.6.6", "X-Remote-User: root", "X-Auth-Request-User: root", "X-Auth-User: root",
 		"easyops-service-authorization: Bearer x", "True-Client-Ip: 6.6.6.6",
 		"X_Forwarded_For: 6.6.6.6", "Ssl-Client-Verify: SUCCESS", "Tailscale-User-Login: root", "Remote_User: root", "Proxy: http://6.6.6.6", "Client-Cert: :AAAA:",
+		"X-Webauth-Groups: root", "X-Authenticated-User: root", "Cf-Access-Jwt-Assertion: x", "X-Client-Dn: root", "X-Username: root", "X-Http-Method-Override: DELETE",
 	}
 	h := f.hears(t, "GET /a/b?c=d HTTP/1.1\r\nHost: shop.example.com:8443\r\nAuthorization: Bearer mine\r\nX-Mine: kept\r\n"+strings.Join(forged, "\r\n")+"\r\n")
 	want := map[string]string{"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "shop.example.com:8443", "X-Forwarded-Proto": "https", "X-Mine": "kept", "Authorization": "Bearer mine"}
@@ -129,11 +130,27 @@ func (f *front) testHeaders(t *testing.T) {
 	}
 }
 
-// testUpgrade looks at whether a request for another protocol arrives as one.
+// testUpgrade looks at whether a request for a WebSocket arrives as one, and none for
+// another protocol.
 func (f *front) testUpgrade(t *testing.T) {
 	h := f.hears(t, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n")
 	if got := h.Header.Get("Upgrade"); got != "websocket" || !strings.EqualFold(h.Header.Get("Connection"), "upgrade") {
 		t.Errorf("Upgrade %q, Connection %q", got, h.Header.Get("Connection"))
+	}
+	for _, to := range []string{"h2c", "h2c, websocket", "websocket\r\nUpgrade: h2c", "TLS/1.3", "websockets"} {
+		resp := f.raw(t, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\nUpgrade: "+to+"\r\n")
+		if resp.code == http.StatusBadRequest {
+			continue
+		}
+		h = heard{}
+		if err := json.Unmarshal([]byte(resp.text), &h); err != nil {
+			t.Errorf("%q: %d: %v", to, resp.code, err)
+		}
+		for _, name := range []string{"Upgrade", "Http2-Settings"} {
+			if got := h.Header.Values(name); len(got) > 0 && !(name == "Upgrade" && len(got) == 1 && got[0] == "websocket") {
+				t.Errorf("%q: %s arrives as %q", to, name, got)
+			}
+		}
 	}
 }
 

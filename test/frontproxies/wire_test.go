@@ -111,11 +111,12 @@ func TestProxyProtocol(t *testing.T) {
 		url := newRegistry(t)
 		list(t, url, "db", announced(t).Addr().String(), registry.KindTCP)
 		f := newFront(t, p, url)
-		plain, trusting := serve.FreeAddr(t), serve.FreeAddr(t)
+		plain, fair, trusting := serve.FreeAddr(t), serve.FreeAddr(t), serve.FreeAddr(t)
 		f.routes(t, `
 http: [{service: page, allow: EVERYONE}]
 tcp:
-  - {listen: "`+plain+`", service: db, proxy_protocol: v2, max_connections: 3}
+  - {listen: "`+plain+`", service: db, proxy_protocol: v2, max_connections: 3, max_connections_per_client: 3}
+  - {listen: "`+fair+`", service: db, proxy_protocol: v2, max_connections: 100, max_connections_per_client: 3}
   - {listen: "`+trusting+`", service: db, proxy_protocol: v2, accept_proxy_protocol_from: ["127.0.0.0/8"]}
 `)
 		f.run(t)
@@ -134,6 +135,10 @@ tcp:
 			t.Errorf("with a header: %q, want %s9.9.9.9", got, version)
 		}
 		f.testMost(t, plain)
+		if got := say(t, fair, "hello\r\n"); got != version+"127.0.0.1" {
+			t.Errorf("%q, want %s127.0.0.1", got, version)
+		}
+		f.testMost(t, fair)
 	})
 }
 

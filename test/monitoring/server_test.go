@@ -73,6 +73,7 @@ func startServer(t *testing.T, opts ...easyops.ServerOption) *easyops.Server {
 		easyops.WithRegistry("local:" + shortDir(t)),
 		easyops.WithMessageSizes(),
 		easyops.WithDrainDelay(0),
+		easyops.WithHTTP("GET /page", http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})),
 	}
 	s, err := easyops.Start([]easyops.Service{echov1.BindEchoServiceServer(&echo{})}, append(all, opts...)...)
 	if err != nil {

@@ -34,7 +34,7 @@ The page is for a browser, too:
   http://{{.Edge.Admin}}/internal/edge
 
 Replace the edge by another one, which takes over its ports, and see that nobody
-notices; it runs until Ctrl-C:
+notices; it runs until Ctrl-C. Then there is none: the same line starts it again.
 
     {{.Bin}}/easyops edge {{.Edge.File}} --handover={{.Edge.Socket}}
 

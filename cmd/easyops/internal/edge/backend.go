@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/easyops"
 	"github.com/go-easyops/easyops/runtime/registry"
+	"github.com/go-easyops/easyops/runtime/registry/local"
 	"github.com/go-easyops/easyops/runtime/routing"
 )
 
@@ -29,14 +32,23 @@ type backend struct {
 	tls     *tls.Config // nil: plaintext
 	conns   *http.Transport
 	old     *http.Transport // HTTP/1.1 alone, for what becomes another protocol
+	own     bool            // see isOwn
+	log     *slog.Logger
+	bare    sync.Once // the log was told that requests leave the machine in plaintext
 }
 
 // idle is how long connections wait for the next request. Servers of easyops end
 // theirs after a minute: who ends first loses no request on the way.
 const idle = 45 * time.Second
 
+// unread is how much of an answer is kept that the client does not take, in bytes: a
+// connection has hundreds of answers, and clients have many connections. There is no
+// bound on all answers of a connection, because those that nobody reads would fill it,
+// and others wait for them.
+const unread = 128 << 10
+
 func newBackend(c *TableConfig, service string, timeout time.Duration) (*backend, error) {
-	b := &backend{service: service, timeout: timeout}
+	b := &backend{service: service, timeout: timeout, own: isOwn(c.Registry), log: c.Logger}
 	var err error
 	b.pool, err = routing.NewPool(routing.PoolConfig{
 		Service: service, Kind: registry.KindHTTP, Registry: c.Registry, Zone: c.Zone,
@@ -63,7 +75,7 @@ func (b *backend) transport(protocols ...string) *http.Transport {
 			return b.dialTLS(ctx, addr, protocols)
 		},
 		Protocols:              new(http.Protocols),
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 8 * time.Second},
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 8 * time.Second, MaxReceiveBufferPerStream: unread},
 		DisableCompression:     true, // what the client asked for, and nothing else
 		MaxIdleConnsPerHost:    128,
 		IdleConnTimeout:        idle,
@@ -113,22 +125,20 @@ func (b *backend) dialTLS(ctx context.Context, addr string, protocols []string) 
 func (b *backend) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), b.timeout+grace)
 	defer cancel()
-	var failed attempts
+	var tried []*routing.Pick
 	for {
-		pick, err := b.pool.Pick(ctx)
+		pick, err := b.pool.Pick(ctx, tried...)
 		if err != nil {
-			return nil, unreachable(r.Context(), err, failed.last)
-		}
-		if err := failed.pause(ctx, pick.Instance().Addr); err != nil {
-			pick.Done(context.Canceled)
-			return nil, unreachable(r.Context(), err, failed.last)
+			return nil, unreachable(r.Context(), err)
 		}
 		resp, err := b.send(r, pick)
-		dial, ok := errors.AsType[*dialError](err)
-		if !ok {
+		if _, ok := errors.AsType[*dialError](err); !ok {
 			return resp, err
 		}
-		failed.note(pick.Instance().Addr, dial.cause)
+		if ctx.Err() != nil {
+			return nil, unreachable(r.Context(), err)
+		}
+		tried = append(tried, pick)
 	}
 }
 
@@ -136,50 +146,15 @@ func (b *backend) RoundTrip(r *http.Request) (*http.Response, error) {
 // reason.
 const grace = 100 * time.Millisecond
 
-// attempts are the connections that did not come about for a request.
-type attempts struct {
-	addrs []string
-	last  error
-}
-
-func (a *attempts) note(addr string, err error) {
-	a.addrs, a.last = append(a.addrs, addr), err
-}
-
-// The pauses before an instance is tried again by the same request, because there is
-// no other.
-const (
-	firstPause = 20 * time.Millisecond
-	maxPause   = time.Second
-)
-
-// pause waits where an instance was tried already, and for longer each time.
-func (a *attempts) pause(ctx context.Context, addr string) error {
-	if !slices.Contains(a.addrs, addr) {
-		return nil
-	}
-	timer := time.NewTimer(min(firstPause<<min(len(a.addrs)-1, 10), maxPause))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return errNoInstance
-	}
-}
-
 // unreachableError is that of a request that went to nobody.
 type unreachableError struct{ cause error }
 
 func (e *unreachableError) Error() string { return e.cause.Error() }
 func (e *unreachableError) Unwrap() error { return e.cause }
 
-func unreachable(ctx context.Context, err, last error) error {
+func unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // the client's doing
-	}
-	if last != nil {
-		err = fmt.Errorf("%w; the last attempt: %w", err, last)
 	}
 	return &unreachableError{err}
 }
@@ -187,9 +162,9 @@ func unreachable(ctx context.Context, err, last error) error {
 // send sends a request to an instance.
 func (b *backend) send(r *http.Request, pick *routing.Pick) (*http.Response, error) {
 	addr := pick.Instance().Addr
-	if b.tls == nil && carriesToken(r.Header) && !isLoopback(addr) {
+	if err := b.checkWay(r, addr); err != nil {
 		pick.Done(context.Canceled)
-		return nil, &plaintextError{b.service, addr}
+		return nil, err
 	}
 	out, to := r.WithContext(r.Context()), *r.URL
 	out.URL, to.Scheme, to.Host = &to, b.scheme(), addr
@@ -197,14 +172,21 @@ func (b *backend) send(r *http.Request, pick *routing.Pick) (*http.Response, err
 		out.Body = io.NopCloser(out.Body) // the next attempt needs it as well
 	}
 	transport := b.conns
-	if out.Header.Get("Upgrade") != "" {
+	if out.Header.Get("Upgrade") != "" { // see passUpgrade
 		transport = b.old
 	}
 	resp, err := transport.RoundTrip(out)
+	if b.tls == nil && wantsTLS(resp, err) {
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		err = &secureError{b.service, addr}
+	}
 	if err != nil {
 		pick.Done(verdict(r.Context(), err))
 		return nil, err
 	}
+	easyops.NoteInstance(r.Context(), addr)
 	resp.Body = doneAtClose(resp.Body, pick)
 	return resp, nil
 }
@@ -225,11 +207,41 @@ func verdict(ctx context.Context, err error) error {
 	return context.Canceled
 }
 
-// plaintextError is that of a token that must not leave the machine unencrypted.
+// checkWay keeps tokens from connections that are not good for them, and says once of
+// everything else that it can be read on its way.
+func (b *backend) checkWay(r *http.Request, addr string) error {
+	switch {
+	case b.tls != nil:
+	case carriesToken(r.Header) && !isPrivate(b.own, addr):
+		return &plaintextError{b.service, addr}
+	case !isLoopback(addr):
+		b.bare.Do(func() {
+			b.log.Warn("requests leave this machine unencrypted, with all cookies and keys in them: give the service a certificate (its -easyops.tls-cert, -easyops.tls-key), and the edge the authority (-easyops.tls-ca)", "service", b.service, "peer", addr)
+		})
+	}
+	return nil
+}
+
+// isOwn tells whether nobody but the user of this process writes to a registry.
+func isOwn(r registry.Registry) bool {
+	_, own := r.(*local.Registry)
+	return own
+}
+
+// isPrivate tells whether a connection without TLS to an address that a registry lists
+// is good for a token: it stays on this machine, and nobody else has said which port
+// it is of. Whoever has that port gets the token.
+func isPrivate(own bool, addr string) bool { return own && isLoopback(addr) }
+
+// plaintextError is that of a token that must not go over a connection.
 type plaintextError struct{ service, addr string }
 
 func (e *plaintextError) Error() string {
-	return fmt.Sprintf("a request to %s was not sent: it carries a token, and the connection to %s leaves this machine unencrypted: give the service a certificate (its -easyops.tls-cert, -easyops.tls-key), and the edge the authority (-easyops.tls-ca)", e.service, e.addr)
+	why := "leaves this machine unencrypted"
+	if isLoopback(e.addr) {
+		why = "is unencrypted, and goes to whoever has that port of this machine, which others say who write to the registry"
+	}
+	return fmt.Sprintf("a request to %s was not sent: it carries a token, and the connection to %s %s: give the service a certificate (its -easyops.tls-cert, -easyops.tls-key), and the edge the authority (-easyops.tls-ca)", e.service, e.addr, why)
 }
 
 func carriesToken(h http.Header) bool {

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 	"github.com/go-easyops/easyops/runtime/easyops"
+	"github.com/go-easyops/easyops/runtime/registry"
 )
 
 // Behind the edge TLS is spoken where it has the authorities: to servers that prove
@@ -41,7 +43,7 @@ func TestTLSBehind(t *testing.T) {
 	if resp, body := get(t, browser(t), "http://"+e.Addr().String()+"/", token...); body != "HTTP/2.0 true 0 Bearer user-alice" {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	if resp, body := get(t, browser(t), "http://"+e.Addr().String()+"/", append(token, "Connection", "Upgrade", "Upgrade", "lines")...); body != "HTTP/1.1" {
+	if resp, body := get(t, browser(t), "http://"+e.Addr().String()+"/", append(token, "Connection", "Upgrade", "Upgrade", "WebSocket")...); body != "HTTP/1.1" {
 		t.Errorf("a request to upgrade: %d %s", resp.StatusCode, body)
 	}
 	if resp, body := get(t, browser(t), "http://"+e.Addr().String()+"/other", token...); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(p.log.text(), "and not of other") {
@@ -96,8 +98,48 @@ func TestTokenOffTheMachine(t *testing.T) {
 	if _, err := sayTo(t.Context(), c, "who"); status.Code(err) != codes.Unauthenticated { // by the service
 		t.Errorf("a call without a token: %v", err)
 	}
+	if log := p.log.text(); strings.Count(log, "requests leave this machine unencrypted") != 1 {
+		t.Error("the log does not say once that everything else goes unencrypted")
+	}
 	if log := p.log.text(); strings.Count(log, "a token would leave the machine unencrypted") != 2 || strings.Contains(log, "user-alice") {
 		t.Error("the log does not say it once for each, or has the token")
+	}
+}
+
+// shared is a registry that others write to.
+type shared struct{ registry.Registry }
+
+// A port of this machine that others have said which it is gets no token in plaintext.
+func TestTokenByASharedRegistry(t *testing.T) {
+	p := newPlace(t)
+	p.foreign("page", http.HandlerFunc(echoHeaders))
+	own, err := registry.Open(p.registry, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = own.Close() })
+	for r, passes := range map[registry.Registry]bool{own: true, shared{own}: false} {
+		table := NewTable(TableConfig{Registry: r})
+		b, err := newBackend(&table.config, "page", time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, token := range []string{"", "Bearer user-alice"} {
+			out, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x/", http.NoBody)
+			if token != "" {
+				out.Header.Set("Authorization", token)
+			}
+			resp, err := b.RoundTrip(out)
+			if err == nil {
+				resp.Body.Close()
+			}
+			if _, refused := errors.AsType[*plaintextError](err); refused != (token != "" && !passes) {
+				t.Errorf("%T with %q: %v", r, token, err)
+			}
+		}
+		if err := b.end(true); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

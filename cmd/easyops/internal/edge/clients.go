@@ -2,6 +2,7 @@ package edge
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,8 +10,12 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
+	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/easyops"
 	"github.com/go-easyops/easyops/runtime/registry"
 	"github.com/go-easyops/easyops/runtime/routing"
@@ -20,6 +25,10 @@ const (
 	// maxClients bounds the gRPC services that there are connections to. Routes such
 	// as "*" leave it to callers to name one.
 	maxClients = 256
+	// connWindow is how many bytes of all calls are on the way on a connection. Of
+	// one call it is unread, in each direction: static windows, because grpc-go would
+	// have them grow to 16 MiB. A longer message gets what it needs.
+	connWindow = 1 << 20
 	// perConn is how many calls there are on one Conn before there is another. Servers
 	// of easyops take 250 at a time on a connection, others often 100.
 	perConn = 100
@@ -33,8 +42,10 @@ const (
 // clients are the connections to gRPC services. They are made when they are first
 // needed, and closed a while after the last call where no route names the service.
 type clients struct {
-	config *TableConfig
-	codec  encoding.CodecV2
+	config  *TableConfig
+	codec   encoding.CodecV2
+	shares  shares
+	listing listing
 
 	mu     sync.Mutex
 	closed bool
@@ -43,13 +54,24 @@ type clients struct {
 }
 
 func newClients(c *TableConfig) *clients {
-	return &clients{config: c, codec: newRawCodec(), all: map[string]*client{}, named: func(string) bool { return false }}
+	return &clients{
+		config: c, codec: newRawCodec(),
+		shares: shares{all: map[string]*share{}}, listing: listing{registry: c.Registry},
+		all: map[string]*client{}, named: func(string) bool { return false },
+	}
 }
 
 var errTooMany = fmt.Errorf("there are calls to %d services under way", maxClients)
 
 // take returns the client of a service. The caller drops it.
 func (c *clients) take(service string) (*client, error) {
+	if k, named := c.known(service); k != nil {
+		return k, nil
+	} else if !named {
+		if err := c.listing.find(service); err != nil {
+			return nil, err
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -68,6 +90,17 @@ func (c *clients) take(service string) (*client, error) {
 	k.keep(c.named(service))
 	c.all[service] = k
 	return k, k.take()
+}
+
+// known takes the client of a service if there is one, and tells whether a route names
+// the service.
+func (c *clients) known(service string) (k *client, named bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.all[service]; k != nil && k.take() == nil {
+		return k, true
+	}
+	return nil, c.named(service)
 }
 
 // prepare makes the client of a service that a route names, so that its first call
@@ -100,7 +133,23 @@ func (c *clients) status() (all []routing.PoolStatus) {
 	return all
 }
 
-// makeRoomLocked closes a client that nobody needs now.
+// mayCarry returns an error for a call that carries a token and cannot go anywhere with
+// it: nothing verifies the instances, and others than who runs on this machine tell
+// which of its ports are theirs. Its context is that of the call that goes on.
+func (c *clients) mayCarry(ctx context.Context) error {
+	md, _ := metadata.FromOutgoingContext(ctx)
+	if c.config.TLS != nil || isOwn(c.config.Registry) || len(md[auth.UserHeader]) == 0 {
+		return nil
+	}
+	return errBare
+}
+
+// errBare has the code of what [easyops.Conn] says of connections that are not good for
+// a token.
+var errBare = status.Error(codes.Unauthenticated, "the call carries a token, and nothing verifies the instances that the registry lists: give them certificates (-easyops.tls-cert, -easyops.tls-key), and the edge the authority (-easyops.tls-ca)")
+
+// makeRoomLocked closes a client that nobody needs now: rather one whose service was
+// never reached.
 func (c *clients) makeRoomLocked(service string) error {
 	for name, k := range c.all {
 		if k.isClosed() {
@@ -110,14 +159,18 @@ func (c *clients) makeRoomLocked(service string) error {
 	if len(c.all) < maxClients || c.named(service) {
 		return nil
 	}
+	var free *client
 	for name, k := range c.all {
-		if !c.named(name) && k.inUse() == 0 {
-			delete(c.all, name)
-			go func() { _ = k.end(false) }()
-			return nil
+		if !c.named(name) && k.inUse() == 0 && (free == nil || !k.stays()) {
+			free = k
 		}
 	}
-	return errTooMany
+	if free == nil {
+		return errTooMany
+	}
+	delete(c.all, free.service)
+	go func() { _ = free.end(false) }()
+	return nil
 }
 
 // keep says which services the routes name from now on.
@@ -170,17 +223,27 @@ type client struct {
 	conns []*conn
 }
 
-// conn is a Conn and how many calls are on it.
+// conn is a Conn, how many calls are on it, and how many of it were cancelled.
 type conn struct {
 	*easyops.Conn
-	calls int
+	calls  int
+	resets resets
+}
+
+// bears tells whether there should be more calls on it. Who cancels many calls would
+// otherwise have the service close the connection under those of others.
+func (c *conn) bears(now time.Time) bool {
+	return c.calls < perConn && c.resets.recent(now) < maxResets
 }
 
 func newClient(c *TableConfig, service string) (*client, error) {
 	k := &client{service: service}
 	// A Conn with an option of grpc-go is not shared with others. What was sent is not
 	// sent again: that is for clients, who know what a method does.
-	k.options = append(slices.Clip(c.Dial), easyops.DialGRPC(grpc.WithDisableRetry(), grpc.WithUserAgent(pseudonym)))
+	k.options = append(slices.Clip(c.Dial), easyops.DialGRPC(
+		grpc.WithDisableRetry(), grpc.WithUserAgent(pseudonym),
+		grpc.WithStaticStreamWindowSize(unread), grpc.WithStaticConnWindowSize(connWindow),
+	))
 	var err error
 	k.pool, err = routing.NewPool(routing.PoolConfig{
 		Service: service, Kind: registry.KindGRPC, Registry: c.Registry, Zone: c.Zone, MaxWait: time.Second, Logger: c.Logger,
@@ -204,25 +267,39 @@ func (k *client) add() error {
 	return err
 }
 
-// pick returns the Conn with the fewest calls. The caller calls release when its call
-// has ended.
-func (k *client) pick() (_ *easyops.Conn, release func()) {
+// pick returns the Conn with the fewest calls of those that bear more. The caller calls
+// release when its call has ended, and says whether it was cancelled.
+func (k *client) pick() (_ *easyops.Conn, release func(reset bool)) {
+	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	least := k.leastLocked()
-	if least.calls >= perConn && len(k.conns) < maxConns && k.add() == nil {
+	least := k.leastLocked(now)
+	if !least.bears(now) && len(k.conns) < maxConns && k.add() == nil {
 		least = k.conns[len(k.conns)-1]
 	}
 	least.calls++
-	return least.Conn, func() {
+	return least.Conn, func(reset bool) {
 		k.mu.Lock()
+		defer k.mu.Unlock()
 		least.calls--
-		k.mu.Unlock()
+		if reset {
+			least.resets.add(time.Now())
+		}
 	}
 }
 
-func (k *client) leastLocked() *conn {
-	return slices.MinFunc(k.conns, func(a, b *conn) int { return cmp.Compare(a.calls, b.calls) })
+func (k *client) leastLocked(now time.Time) *conn {
+	tired := func(c *conn) int { return c.resets.recent(now) / maxResets }
+	return slices.MinFunc(k.conns, func(a, b *conn) int {
+		return cmp.Or(cmp.Compare(tired(a), tired(b)), cmp.Compare(a.calls, b.calls))
+	})
+}
+
+// isFull tells whether there are so many calls that servers may let more of them wait.
+func (k *client) isFull() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.conns) == maxConns && k.leastLocked(time.Now()).calls >= perConn
 }
 
 // shut closes all of it.

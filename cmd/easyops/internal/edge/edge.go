@@ -36,6 +36,10 @@ type Config struct {
 	// runs: "" is one in the directory of the user's local registry, named after
 	// the address that the edge listens on, and [NoHandover] is none.
 	Handover string
+	// Anyway has the edge take over also from one that serves in another manner
+	// (another registry, authentication or TLS that this one is without), and while
+	// the registry does not say where services are.
+	Anyway bool
 	// Flags has the flags of servers (easyops.RegisterFlags), parsed. Nil means
 	// neither flags nor environment variables.
 	Flags *flag.FlagSet
@@ -65,7 +69,11 @@ type Edge struct {
 	web      *listener // of HTTPS and gRPC
 	pages    *listener // of the status pages
 	door     *door
-	leaving  atomic.Bool // handed over, or draining: connections are to go
+	socket   string // of the door; "" for none
+	manner   manner
+	// acquainted is whether the registry has said once where services are.
+	acquainted atomic.Bool
+	leaving    atomic.Bool // handed over, or draining: connections are to go
 
 	changes  sync.Mutex // a reload or a hand-over is under way
 	follower follower
@@ -127,21 +135,26 @@ func newEdge(c Config) (_ *Edge, _ *routes.File, err error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	seen, _ := os.ReadFile(c.File) // what Load says of it counts
-	f, err := routes.Load(c.File)
+	text, err := routes.Read(c.File)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := routes.Parse(c.File, text)
 	if err != nil {
 		return nil, nil, err
 	}
 	e := &Edge{config: c, settings: settings{c.Flags}, log: c.Logger, done: make(chan struct{})}
 	e.life, e.end = context.WithCancel(context.Background())
 	e.state = FileState{Path: c.File, Since: time.Now()}
-	e.follower = follower{path: c.File, seen: seen}
+	e.follower = follower{path: c.File, seen: text}
 	e.admin, e.maxMessage = e.settings.admin(f), f.MaxMessage()
 	e.address, err = e.settings.address(f)
 	errs := []error{err, e.openRegistry(), e.openCertificates(f)}
 	if err := errors.Join(errs...); err != nil {
 		return nil, nil, errors.Join(err, e.release())
 	}
+	e.manner = e.mannerOf(f)
+	e.state.Path = e.manner.File
 	if err := e.makeRoutes(f); err != nil {
 		return nil, nil, errors.Join(err, e.release())
 	}

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -45,23 +46,50 @@ var bothWays = &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
 func (g *grpcRoute) pass(_ any, client grpc.ServerStream) error {
 	g.tally.begin()
 	defer g.tally.end()
+	who := callerOf(client.Context())
+	end, err := g.clients.shares.begin(who)
+	if err != nil {
+		return g.tooMuch(err, who)
+	}
+	reset, err := g.send(client)
+	end(reset)
+	return err
+}
+
+// send passes a call on to the service that its method names. It tells whether the call
+// was cancelled there.
+func (g *grpcRoute) send(client grpc.ServerStream) (reset bool, err error) {
 	method, _ := grpc.MethodFromServerStream(client)
 	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
-	to, err := g.clients.take(service)
-	if err != nil {
-		return g.unreachable(service, err)
-	}
-	defer to.drop()
 	ctx, cancel := context.WithCancel(outgoing(client.Context()))
 	defer cancel()
-	conn, release := to.pick()
-	defer release()
-	backend, err := g.open(ctx, cancel, conn, method, client)
+	if err := g.clients.mayCarry(ctx); err != nil {
+		return false, g.notSent(client.Context(), service, err)
+	}
+	to, err := g.clients.take(service)
 	if err != nil {
-		return g.notSent(client.Context(), service, err)
+		return false, g.unreachable(service, err)
+	}
+	defer to.drop()
+	conn, release := to.pick()
+	defer func() { release(reset) }()
+	begun := time.Now()
+	backend, err := g.open(ctx, cancel, conn, method, client)
+	if errors.Is(err, errNoInstance) && to.isFull() {
+		return false, g.full(service)
+	}
+	if err != nil {
+		return false, g.notSent(client.Context(), service, err)
 	}
 	to.stay(unnamed)
-	return g.exchange(client, backend, cancel, service)
+	broken, err := g.exchange(client, backend, cancel)
+	if client.Context().Err() != nil {
+		return gaveUp(client.Context(), begun), err
+	}
+	if !broken {
+		err = g.masked(service, err)
+	}
+	return broken, err
 }
 
 // outgoing is the context of the call that goes on: with what came, but for what was
@@ -131,6 +159,13 @@ func (g *grpcRoute) unreachable(service string, err error) error {
 	return status.Errorf(codes.Unavailable, "no instance of %s can be reached: try again later", service)
 }
 
+// full is the answer to a call that waited in vain for others to end.
+func (g *grpcRoute) full(service string) error {
+	err := fmt.Errorf("so many calls to %s are under way that its servers take no more", service)
+	g.tally.fail(g.log, "calls refused: there are too many", err, "route", g.route.Name, "service", service)
+	return status.Errorf(codes.ResourceExhausted, "too many calls to %s are under way: try again later", service)
+}
+
 // notSent is the answer to a call that was not sent. Of what is behind the edge the
 // client learns nothing.
 func (g *grpcRoute) notSent(ctx context.Context, service string, err error) error {
@@ -149,26 +184,35 @@ func (g *grpcRoute) notSent(ctx context.Context, service string, err error) erro
 	}
 }
 
-// exchange passes messages in both directions until the service ends the call.
-func (g *grpcRoute) exchange(client grpc.ServerStream, backend grpc.ClientStream, cancel context.CancelFunc, service string) error {
-	var broken atomic.Pointer[error]
+// exchange passes messages in both directions until the service ends the call, or the
+// call is broken off here.
+func (g *grpcRoute) exchange(client grpc.ServerStream, backend grpc.ClientStream, cancel context.CancelFunc) (broken bool, _ error) {
+	var up atomic.Pointer[error]
 	go func() {
-		if err := passUp(client, backend); err != nil {
-			broken.Store(&err)
+		if err := g.passUp(client, backend); err != nil {
+			up.Store(&err)
 			cancel()
 		}
 	}()
 	err := passDown(client, backend)
-	if cause := broken.Load(); cause != nil {
-		return *cause
+	if cause := up.Load(); cause != nil {
+		return true, *cause
 	}
-	return g.masked(service, err)
+	return isTooLong(err), err
+}
+
+// isTooLong tells whether it was here that a message of an answer was too long. So
+// grpc-go begins what it says itself.
+func isTooLong(err error) bool {
+	s := status.Convert(err)
+	return s.Code() == codes.ResourceExhausted && strings.HasPrefix(s.Message(), "grpc: ")
 }
 
 // passUp passes the messages of the client on. It returns an error if the call cannot
 // go on; that of the service ends it by itself.
-func passUp(client grpc.ServerStream, backend grpc.ClientStream) error {
+func (g *grpcRoute) passUp(client grpc.ServerStream, backend grpc.ClientStream) error {
 	var f frame
+	defer f.drop()
 	for {
 		switch err := client.RecvMsg(&f); {
 		case errors.Is(err, io.EOF):
@@ -176,12 +220,14 @@ func passUp(client grpc.ServerStream, backend grpc.ClientStream) error {
 		case err != nil:
 			return err
 		}
+		// The bound of grpc-go is that of the bytes that it sends: compressed ones.
+		if size := f.data.Len(); size > g.MaxMessage {
+			return status.Errorf(codes.ResourceExhausted, "a message of %d bytes is longer than the %d that may pass", size, g.MaxMessage)
+		}
 		switch err := backend.SendMsg(&f); {
 		case errors.Is(err, io.EOF): // passDown knows why
-			f.drop()
 			return nil
 		case err != nil:
-			f.drop()
 			return err
 		}
 	}

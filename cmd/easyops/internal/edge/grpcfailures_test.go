@@ -56,8 +56,8 @@ func TestInventedServices(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(e.table.clients.status()); n > maxClients {
-		t.Errorf("there are connections to %d services", n)
+	if n := len(e.table.clients.status()); n > 1 {
+		t.Errorf("there are connections to %d services, one is listed", n)
 	}
 	if _, err := sayTo(ctx, echov1.NewEchoServiceClient(cc), "hello"); err != nil {
 		t.Error(err)

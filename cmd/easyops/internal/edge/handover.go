@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -39,12 +40,14 @@ const NoHandover = "none"
 type estate struct {
 	Version   int      `json:"version"`
 	PID       int      `json:"pid"`
+	Manner    manner   `json:"manner"`
 	Listeners []string `json:"listeners"` // their names, in the order of the descriptors
 }
 
 // prior is the running edge, to the one that takes over from it.
 type prior struct {
 	pid       int
+	manner    manner
 	conn      net.Conn
 	listeners []*listener
 }
@@ -127,6 +130,7 @@ func handoverPath(given, address string) (string, error) {
 
 // successions is what a door needs of its edge.
 type successions struct {
+	manner manner // that of the edge
 	// hold returns the listeners and keeps them as they are until release is called.
 	hold func() (all []*listener, release func())
 	// pause leaves further connections to the successor.
@@ -167,7 +171,8 @@ var errInterrupted = errors.New("the edge that runs has broken off")
 // retryPause is between two attempts to take over.
 const retryPause = 50 * time.Millisecond
 
-// checkDir wants a directory in which nobody else can put a socket.
+// checkDir wants a directory in which nobody else can put a socket, and to which nobody
+// else says the way.
 func checkDir(path string) error {
 	dir := filepath.Dir(path)
 	info, err := os.Stat(dir)
@@ -179,5 +184,44 @@ func checkDir(path string) error {
 	case !ours(info):
 		return fmt.Errorf("--handover %s: others can put a socket into %s: name a directory of this user's that only this user can write to", path, dir)
 	}
+	if err := checkWay(dir, maxLinks); err != nil {
+		return fmt.Errorf("--handover %s: %w", path, err)
+	}
 	return nil
+}
+
+// maxLinks bounds the symbolic links on a way, as the kernel does.
+const maxLinks = 40
+
+// checkWay wants a way on which nobody else can put something in the place of a
+// directory or a symbolic link.
+func checkWay(path string, links int) error {
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := checkWay(parent, links); err != nil {
+			return err
+		}
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return err
+	case !isFirm(info):
+		return fmt.Errorf("others can lead the way by %s elsewhere: name a directory that is below none of theirs", path)
+	case info.Mode()&fs.ModeSymlink == 0:
+		return nil
+	case links == 0:
+		return fmt.Errorf("%s: too many symbolic links", path)
+	}
+	target, err := os.Readlink(path)
+	if err != nil {
+		return err
+	}
+	if !filepath.IsAbs(target) {
+		if parent, err = filepath.EvalSymlinks(parent); err != nil {
+			return err
+		}
+		target = filepath.Join(parent, target)
+	}
+	return checkWay(target, links-1)
 }

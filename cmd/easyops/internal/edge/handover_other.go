@@ -16,6 +16,8 @@ func takeOver(string) (*prior, error) { return nil, errNoHandover }
 
 func ours(fs.FileInfo) bool { return true }
 
+func isFirm(fs.FileInfo) bool { return true }
+
 type door struct{}
 
 func newDoor(string, *slog.Logger) (*door, error) { return nil, errNoHandover }

@@ -391,6 +391,67 @@ func TestDirectory(t *testing.T) {
 	}
 }
 
+// TestWay: others must not be able to lead the way to the directory elsewhere.
+func TestWay(t *testing.T) {
+	for name, test := range map[string]struct {
+		make func(t *testing.T, base string) (dir string)
+		fine bool
+	}{
+		"a directory": {func(t *testing.T, base string) string { return dirIn(t, base, "d", 0o755) }, true},
+		"below one that others can write to": {func(t *testing.T, base string) string {
+			return dirIn(t, dirIn(t, base, "open", 0o777), "d", 0o700)
+		}, false},
+		"below one of a group's": {func(t *testing.T, base string) string {
+			return dirIn(t, dirIn(t, base, "open", 0o770), "d", 0o700)
+		}, false},
+		"below one like /tmp": {func(t *testing.T, base string) string {
+			return dirIn(t, dirIn(t, base, "tmp", 0o777|os.ModeSticky), "d", 0o700)
+		}, true},
+		"by a link of ours": {func(t *testing.T, base string) string {
+			dirIn(t, base, "d", 0o700)
+			return linkIn(t, dirIn(t, base, "tmp", 0o777|os.ModeSticky), "../d", os.Getuid())
+		}, true},
+		"by a link of ours into what is open": {func(t *testing.T, base string) string {
+			return linkIn(t, base, dirIn(t, dirIn(t, base, "open", 0o777), "d", 0o700), os.Getuid())
+		}, false},
+		"by a link of another's": {func(t *testing.T, base string) string {
+			return linkIn(t, dirIn(t, base, "tmp", 0o777|os.ModeSticky), dirIn(t, base, "d", 0o700), stranger)
+		}, false},
+		"by a link of ours by a link of another's": {func(t *testing.T, base string) string {
+			theirs := linkIn(t, dirIn(t, base, "tmp", 0o777|os.ModeSticky), dirIn(t, base, "d", 0o700), stranger)
+			return linkIn(t, base, theirs, os.Getuid())
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := test.make(t, filepath.Dir(socketIn(t)))
+			if err := checkDir(filepath.Join(dir, "s")); (err == nil) != test.fine {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func dirIn(t *testing.T, parent, name string, mode os.FileMode) string {
+	t.Helper()
+	dir := filepath.Join(parent, name)
+	if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, mode)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func linkIn(t *testing.T, parent, to string, uid int) string {
+	t.Helper()
+	if uid != os.Getuid() && os.Getuid() != 0 {
+		t.Skip("only root can make a link of another user's")
+	}
+	link := filepath.Join(parent, "link")
+	if err := errors.Join(os.Symlink(to, link), os.Lchown(link, uid, -1)); err != nil {
+		t.Fatal(err)
+	}
+	return link
+}
+
 func TestHandoverPath(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", dir)

@@ -65,7 +65,7 @@ func receive(conn *net.UnixConn) (*prior, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &prior{pid: text.PID, conn: conn}
+	p := &prior{pid: text.PID, manner: text.Manner, conn: conn}
 	for n, name := range text.Listeners {
 		l, err := listenerOf(name, files[n])
 		if err != nil {
@@ -240,7 +240,7 @@ func (d *door) pass(conn *net.UnixConn, s successions) (pid int, err error) {
 	all, release := s.hold()
 	defer release()
 	_ = conn.SetDeadline(time.Now().Add(becomeReady))
-	if err := writeEstate(conn, all); err != nil {
+	if err := writeEstate(conn, s.manner, all); err != nil {
 		return 0, err
 	}
 	if got, err := awaitWord(conn, wordServing); err != nil {
@@ -251,9 +251,10 @@ func (d *door) pass(conn *net.UnixConn, s successions) (pid int, err error) {
 	return processOf(conn), nil
 }
 
-// writeEstate sends the listeners' names, and copies of their descriptors.
-func writeEstate(conn *net.UnixConn, all []*listener) error {
-	e := estate{Version: handoverVersion, PID: os.Getpid(), Listeners: []string{}}
+// writeEstate sends how the edge serves, the listeners' names, and copies of their
+// descriptors.
+func writeEstate(conn *net.UnixConn, m manner, all []*listener) error {
+	e := estate{Version: handoverVersion, PID: os.Getpid(), Manner: m, Listeners: []string{}}
 	var fds []int
 	for _, l := range all {
 		f, err := l.File()

@@ -4,93 +4,14 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/metadata"
 
+	"github.com/go-easyops/easyops/cmd/easyops/internal/routes"
 	"github.com/go-easyops/easyops/runtime/auth"
 )
-
-// Headers by which proxies tell what they know of a request, and some of the servers
-// behind them believe. From a client they are a claim that nobody has looked at, so
-// none of them gets through: neither of HTTP nor in the metadata of gRPC.
-//
-// The token in "authorization" is another matter: the edge has verified it, or the
-// route leaves that to what is behind.
-var claims = map[string]bool{
-	"forwarded":                true,
-	"via":                      true,
-	"x-real-ip":                true,
-	"x-client-ip":              true,
-	"x-client-cert":            true,
-	"x-cluster-client-ip":      true,
-	"x-original-url":           true,
-	"x-original-uri":           true,
-	"x-original-host":          true,
-	"x-original-method":        true,
-	"x-original-forwarded-for": true,
-	"x-rewrite-url":            true,
-	"x-host":                   true,
-	"x-remote-user":            true,
-	"x-remote-ip":              true,
-	"x-remote-addr":            true,
-	"x-user":                   true,
-	"x-user-id":                true,
-	"x-email":                  true,
-	"x-groups":                 true,
-	"x-webauth-user":           true,
-	"x-authenticated-user":     true,
-	"x-authenticated-userid":   true,
-	"remote-user":              true,
-	"remote-groups":            true,
-	"remote-email":             true,
-	"true-client-ip":           true,
-	"cf-connecting-ip":         true,
-	"fastly-client-ip":         true,
-	"client-ip":                true,
-	"client-cert":              true, // RFC 9440
-	"client-cert-chain":        true,
-	"proxy":                    true, // to CGI it is HTTP_PROXY
-}
-
-// claimFamilies are the beginnings of others of them.
-var claimFamilies = []string{
-	"easyops-", "x-easyops-", "x-forwarded", "x-auth-", "x-ssl-", "x-envoy-", "x-goog-authenticated-", "x-goog-iap-",
-	"x-ms-client-principal", "x-amzn-oidc-", "x-amzn-mtls-", "tailscale-user-", "ssl-client-", "x-client-verify", "x-spiffe-", "proxy-",
-}
-
-// maxClaim is how long the longest of those names is.
-const maxClaim = 32
-
-// isClaim tells whether a header, however its letters and dashes are written, is one
-// of those. To CGI and its like an underscore is a dash.
-func isClaim(name string) bool {
-	var plain [maxClaim]byte
-	n := min(len(name), maxClaim)
-	for i := range n {
-		plain[i] = plainByte(name[i])
-	}
-	if len(name) == n && claims[string(plain[:n])] {
-		return true
-	}
-	for _, family := range claimFamilies {
-		if n >= len(family) && string(plain[:len(family)]) == family {
-			return true
-		}
-	}
-	return false
-}
-
-// plainByte returns a byte of a name in small letters, and a dash for an underscore.
-func plainByte(c byte) byte {
-	switch {
-	case 'A' <= c && c <= 'Z':
-		return c + 'a' - 'A'
-	case c == '_':
-		return '-'
-	}
-	return c
-}
 
 // isDisguised tells whether a name could be taken for that of another header: of those
 // with a meaning to proxies none has an underscore.
@@ -99,7 +20,7 @@ func isDisguised(name string) bool {
 		return false
 	}
 	switch strings.ReplaceAll(strings.ToLower(name), "_", "-") {
-	case auth.UserHeader, "content-length", "transfer-encoding", "host", "connection", "upgrade":
+	case auth.UserHeader, "content-length", "content-type", "transfer-encoding", "host", "connection", "upgrade":
 		return true
 	}
 	return false
@@ -109,16 +30,70 @@ func isDisguised(name string) bool {
 // in is the request as it came.
 func passOn(out http.Header, in *http.Request) {
 	for name := range out {
-		if isClaim(name) || isDisguised(name) {
+		if routes.IsClaim(name) || isDisguised(name) {
 			delete(out, name)
 		}
 	}
 	if host, _, err := net.SplitHostPort(in.RemoteAddr); err == nil {
 		out.Set("X-Forwarded-For", host)
 	}
+	passUpgrade(out, in)
 	out.Set("X-Forwarded-Host", in.Host)
 	out.Set("X-Forwarded-Proto", protoOf(in.TLS))
 	out.Set("Via", viaOf(in.ProtoMajor, in.ProtoMinor))
+}
+
+// passUpgrade leaves a request what makes it a WebSocket, and nothing that would have
+// it become another protocol: by h2c all that follows, to whatever path, would be
+// looked at by nobody. Servers answer such requests as if it had not been asked for.
+func passUpgrade(out http.Header, in *http.Request) {
+	out.Del("HTTP2-Settings")
+	if !isWebSocket(in) {
+		out.Del("Upgrade")
+		out.Del("Connection")
+	}
+}
+
+// isWebSocket tells whether a request is to become a WebSocket, and nothing else.
+func isWebSocket(r *http.Request) bool {
+	to := r.Header["Upgrade"]
+	return r.Method == http.MethodGet && len(to) == 1 && strings.EqualFold(strings.TrimSpace(to[0]), "websocket")
+}
+
+// isGRPC tells whether a request could be taken for a call by what it is sent on to.
+func isGRPC(h http.Header) bool {
+	const beginning = "application/grpc"
+	for _, value := range h["Content-Type"] {
+		for part := range strings.SplitSeq(value, ",") {
+			if part = strings.TrimSpace(part); len(part) >= len(beginning) && strings.EqualFold(part[:len(beginning)], beginning) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// provesConnection tells whether a value of Authorization, or a challenge for one, is of
+// a scheme that proves once who is at the other end of a connection, for all requests
+// that follow. Behind a proxy these are of others.
+func provesConnection(value string) bool {
+	scheme, _, _ := strings.Cut(strings.TrimSpace(value), " ")
+	return strings.EqualFold(scheme, "NTLM") || strings.EqualFold(scheme, "Negotiate")
+}
+
+// passChallenges takes out of an answer the challenges to prove such things.
+func passChallenges(h http.Header) {
+	const name = "Www-Authenticate"
+	var left []string
+	for _, value := range h[name] {
+		challenges := slices.DeleteFunc(strings.Split(value, ","), provesConnection)
+		if len(challenges) > 0 {
+			left = append(left, strings.TrimSpace(strings.Join(challenges, ",")))
+		}
+	}
+	if delete(h, name); len(left) > 0 {
+		h[name] = left
+	}
 }
 
 func protoOf(state *tls.ConnectionState) string {
@@ -145,7 +120,7 @@ const pseudonym = "easyops-edge"
 // passTrailers leaves of the trailers of a request what may pass.
 func passTrailers(out, in http.Header) {
 	for name, values := range in {
-		if !isClaim(name) && !isDisguised(name) && !strings.EqualFold(name, auth.UserHeader) {
+		if !routes.IsClaim(name) && !isDisguised(name) && !strings.EqualFold(name, auth.UserHeader) {
 			out[name] = values
 		}
 	}
@@ -169,7 +144,7 @@ type caller struct {
 func metadataFor(in metadata.MD, from caller) metadata.MD {
 	out := make(metadata.MD, len(in)+4)
 	for name, values := range in {
-		if !strings.HasPrefix(name, ":") && !hopByHop[name] && !isClaim(name) && !isDisguised(name) {
+		if !strings.HasPrefix(name, ":") && !hopByHop[name] && !routes.IsClaim(name) && !isDisguised(name) {
 			out[name] = values
 		}
 	}

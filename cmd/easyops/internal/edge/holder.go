@@ -102,3 +102,10 @@ func (h *holder) inUse() int {
 	defer h.mu.Unlock()
 	return h.users
 }
+
+// stays tells whether it was of use.
+func (h *holder) stays() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.linger != 0
+}

@@ -9,6 +9,7 @@ import (
 	"net/http/httputil"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/go-easyops/easyops/cmd/easyops/internal/routes"
 	"github.com/go-easyops/easyops/runtime/easyops"
@@ -23,14 +24,20 @@ type httpRoute struct {
 	log     *slog.Logger
 	proxy   *httputil.ReverseProxy
 	leaving func() bool // see TableConfig
+
+	patience time.Duration // see patience
 }
 
 func newHTTPRoute(r routes.HTTPRoute, b *backend, t *tally, log *slog.Logger) *httpRoute {
 	h := &httpRoute{HTTPRoute: r, backend: b, tally: t, log: log}
 	h.route = &easyops.Route{Name: r.Name(), Access: r.Access, HTTP: h}
 	h.proxy = &httputil.ReverseProxy{
-		Rewrite:      h.rewrite,
-		Transport:    b,
+		Rewrite:   h.rewrite,
+		Transport: b,
+		ModifyResponse: func(r *http.Response) error {
+			passChallenges(r.Header)
+			return nil
+		},
 		ErrorHandler: h.fail,
 		BufferPool:   buffers,
 		ErrorLog:     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
@@ -42,7 +49,7 @@ func newHTTPRoute(r routes.HTTPRoute, b *backend, t *tally, log *slog.Logger) *h
 func (h *httpRoute) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.tally.begin()
 	defer h.tally.end()
-	if h.leaving != nil && h.leaving() && r.Header.Get("Upgrade") == "" {
+	if h.leaving != nil && h.leaving() && !isWebSocket(r) {
 		w.Header().Set("Connection", "close") // of HTTP/2 it is GOAWAY
 	}
 	if err := h.backend.take(); err != nil {
@@ -50,7 +57,9 @@ func (h *httpRoute) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.backend.drop()
-	h.proxy.ServeHTTP(w, r)
+	to := newPatientWriter(w, h.patience)
+	defer to.end()
+	h.proxy.ServeHTTP(to, r)
 }
 
 // rewrite makes the request that goes on of the one that came. The path and the query
@@ -93,6 +102,9 @@ func (h *httpRoute) failure(r *http.Request, err error) (code int, text, message
 	}
 	if _, ok := errors.AsType[*plaintextError](err); ok {
 		return http.StatusBadGateway, "the service cannot be reached over a connection that is good for a token", "requests refused: a token would leave the machine unencrypted"
+	}
+	if _, ok := errors.AsType[*secureError](err); ok {
+		return http.StatusBadGateway, "the service cannot be reached as the edge is set up", "requests refused: the service speaks TLS"
 	}
 	if _, ok := errors.AsType[*unreachableError](err); ok {
 		return http.StatusServiceUnavailable, "no instance of the service can be reached: try again later", "requests refused: no instance can be had"

@@ -170,7 +170,7 @@ func TestCancelReachesTheService(t *testing.T) {
 func TestUpgrade(t *testing.T) {
 	p := newPlace(t)
 	_, url := p.open(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") != "lines" || r.Header.Get("Connection") != "Upgrade" {
+		if r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Connection") != "Upgrade" {
 			http.Error(w, "no", http.StatusBadRequest)
 			return
 		}
@@ -179,7 +179,7 @@ func TestUpgrade(t *testing.T) {
 			panic(err)
 		}
 		defer conn.Close()
-		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: lines\r\nConnection: Upgrade\r\nX-Own: 1\r\n\r\n")
+		_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Own: 1\r\n\r\n")
 		_ = rw.Flush()
 		for {
 			line, err := rw.ReadString('\n')
@@ -191,7 +191,7 @@ func TestUpgrade(t *testing.T) {
 		}
 	})
 	conn := dial(t, addrOf(strings.TrimPrefix(url, "http://")))
-	fmt.Fprint(conn, "GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: lines\r\nConnection: Upgrade\r\n\r\n")
+	fmt.Fprint(conn, "GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
 	in := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(in, nil)
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("X-Own") != "1" {

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -58,21 +57,57 @@ func deaf(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// An instance that refuses, and is the only one, is tried some times and not all the
-// time.
+// An instance that breaks each connection off, and is the only one, is tried again
+// after a pause, and the log says how it failed.
 func TestAttemptsPause(t *testing.T) {
-	var a attempts
-	ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
-	defer cancel()
-	for a.pause(ctx, "a") == nil {
-		a.note("a", io.EOF)
+	p := newPlace(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if n := len(a.addrs); n < 3 || n > 6 { // at 0, 20, 60, 140 ms
-		t.Errorf("%d attempts in 250 ms", n)
+	t.Cleanup(func() { _ = l.Close() })
+	var attempts atomic.Int32
+	go func() {
+		for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+			attempts.Add(1)
+			_ = conn.Close()
+		}
+	}()
+	p.certificate("ca", "ca")
+	p.list("page", registry.KindHTTP, l.Addr().String())
+	c := p.config("http:\n- {service: page, allow: EVERYONE, connect_timeout: 1500ms}\n", "-easyops.tls-ca="+p.dir+"/ca.pem")
+	c.Options = append(c.Options, easyops.WithTLSFiles("", "", ""), easyops.WithDrainDelay(0))
+	e := p.start(c)
+	if resp, _ := get(t, browser(t), "http://"+e.Addr().String()+"/"); resp.StatusCode != http.StatusServiceUnavailable {
+		t.Error(resp.Status)
 	}
+	if n := attempts.Load(); n < 2 || n > 4 {
+		t.Errorf("%d attempts in 1.5 s", n)
+	}
+	if log := p.log.text(); !strings.Contains(log, "no instance can be had") || !strings.Contains(log, l.Addr().String()+": ") {
+		t.Errorf("the log does not say how the instance failed:\n%s", log)
+	}
+}
+
+// Instances that do not answer take no more time together than there is.
+func TestSilentInstances(t *testing.T) {
+	p := newPlace(t)
+	for range 15 {
+		l, err := net.Listen("tcp", "127.0.0.1:0") // connects, and says nothing
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		p.list("page", registry.KindHTTP, l.Addr().String())
+	}
+	p.certificate("ca", "ca")
+	c := p.config("http:\n- {service: page, allow: EVERYONE, connect_timeout: 900ms}\n", "-easyops.tls-ca="+p.dir+"/ca.pem")
+	c.Options = append(c.Options, easyops.WithTLSFiles("", "", ""), easyops.WithDrainDelay(0))
+	e := p.start(c)
 	begun := time.Now()
-	if err := a.pause(t.Context(), "b"); err != nil || time.Since(begun) > firstPause {
-		t.Errorf("another instance waits: %v", err)
+	resp, _ := get(t, browser(t), "http://"+e.Addr().String()+"/")
+	if took := time.Since(begun); resp.StatusCode != http.StatusServiceUnavailable || took > 3*time.Second {
+		t.Errorf("%s after %v", resp.Status, took)
 	}
 }
 

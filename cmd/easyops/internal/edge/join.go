@@ -2,8 +2,11 @@ package edge
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,24 +18,95 @@ const lastWords = time.Second
 // kernel passes it on, and no byte of it comes here.
 type direction struct {
 	from, to net.Conn
-	err      error // nil: the sender has ended it, and the receiver knows
+	watch    *watch // nil: it may be idle for as long as it likes
+	err      error  // nil: the sender has ended it, and the receiver knows
 }
 
 func (d *direction) pass() {
-	if _, d.err = io.Copy(d.to, d.from); d.err == nil {
+	if d.err = d.copy(); d.err == nil {
 		closeWrite(d.to)
 	}
+}
+
+func (d *direction) copy() error {
+	if d.watch == nil {
+		_, err := io.Copy(d.to, d.from)
+		return err
+	}
+	for {
+		_ = d.from.SetReadDeadline(time.Now().Add(d.watch.pause()))
+		n, err := io.Copy(d.to, d.from)
+		if n > 0 {
+			d.watch.passed()
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return d.watch.cause(err)
+		}
+	}
+}
+
+// watch ends a connection on which nothing has passed for a time. Who has passed
+// something says so; a sender whose receiver takes nothing cannot.
+type watch struct {
+	limit time.Duration
+	begun time.Time
+	last  atomic.Int64 // nanoseconds from begun to when something passed
+	cut   atomic.Bool
+}
+
+var errIdle = errors.New("nothing has passed for idle_timeout")
+
+// pause is between two looks.
+func (w *watch) pause() time.Duration { return w.limit / 8 }
+
+func (w *watch) passed() { w.last.Store(int64(time.Since(w.begun))) }
+
+// run looks until done is closed, or ends the connection by end.
+func (w *watch) run(done <-chan struct{}, end func()) {
+	ticker := time.NewTicker(w.pause())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-ticker.C:
+		}
+		if time.Since(w.begun)-time.Duration(w.last.Load()) >= w.limit {
+			w.cut.Store(true)
+			end()
+			return
+		}
+	}
+}
+
+// cause tells why a direction has ended.
+func (w *watch) cause(err error) error {
+	if err != nil && w.cut.Load() {
+		return fmt.Errorf("%w: %w", errIdle, err)
+	}
+	return err
 }
 
 // join passes bytes both ways until both directions have ended, and closes both
 // connections. One that is cut off is not made to look like one that has ended: a half
 // that was sent must not be taken for the whole. So the end of a direction is passed
-// on as such, and a failure as a reset.
-func join(client, instance net.Conn) error {
+// on as such, and a failure as a reset, which also ends one that was idle for too long;
+// 0 is for ever.
+func join(client, instance net.Conn, idle time.Duration) error {
 	defer client.Close()
 	defer instance.Close()
+	var w *watch
+	if idle > 0 {
+		w = &watch{limit: idle, begun: time.Now()}
+		done := make(chan struct{})
+		defer close(done)
+		go w.run(done, func() {
+			reset(client)
+			reset(instance)
+		})
+	}
 	ended := make(chan *direction, 2)
-	for _, d := range []*direction{{from: client, to: instance}, {from: instance, to: client}} {
+	for _, d := range []*direction{{from: client, to: instance, watch: w}, {from: instance, to: client, watch: w}} {
 		go func() {
 			d.pass()
 			ended <- d

@@ -9,9 +9,10 @@ import (
 var (
 	loadedDesc      = prometheus.NewDesc("easyops_edge_routes_loaded", "1 while the routes file as it is now is in force, 0 while it is not in order.", nil, nil)
 	loadedAtDesc    = prometheus.NewDesc("easyops_edge_routes_loaded_timestamp_seconds", "When the routes that are in force were read.", nil, nil)
+	strayDesc       = prometheus.NewDesc("easyops_edge_without_route_total", "HTTP requests and gRPC calls that no route is for.", []string{"kind"}, nil)
 	tcpOpenDesc     = tcpDesc("connections", "Open connections of a TCP route.")
 	tcpAcceptedDesc = tcpDesc("connections_accepted_total", "Connections that a TCP route has begun.")
-	tcpFailedDesc   = tcpDesc("connections_failed_total", "Connections that were closed because no instance could be had.")
+	tcpFailedDesc   = tcpDesc("connections_failed_total", "Connections that were closed because no instance could be had, or all routes together had too many.")
 	tcpReceivedDesc = tcpDesc("received_bytes_total", "Bytes that clients have sent, as far as they were passed on.")
 	tcpSentDesc     = tcpDesc("sent_bytes_total", "Bytes that clients were sent.")
 )
@@ -25,7 +26,7 @@ type collector struct{ edge *Edge }
 
 // Describe implements [prometheus.Collector].
 func (collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{loadedDesc, loadedAtDesc, tcpOpenDesc, tcpAcceptedDesc, tcpFailedDesc, tcpReceivedDesc, tcpSentDesc} {
+	for _, d := range []*prometheus.Desc{loadedDesc, loadedAtDesc, strayDesc, tcpOpenDesc, tcpAcceptedDesc, tcpFailedDesc, tcpReceivedDesc, tcpSentDesc} {
 		to <- d
 	}
 }
@@ -42,6 +43,9 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	}
 	gauge(loadedDesc, loaded)
 	gauge(loadedAtDesc, float64(state.Since.UnixMilli())/1000)
+	for kind, t := range map[string]*tally{"http": &c.edge.table.strays.http, "grpc": &c.edge.table.strays.grpc} {
+		to <- prometheus.MustNewConstMetric(strayDesc, prometheus.CounterValue, float64(t.all.Load()), kind)
+	}
 	for r, n := range c.edge.ports.traffic() {
 		count := func(d *prometheus.Desc, v uint64) {
 			to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), r.listen, r.service)

@@ -37,7 +37,7 @@ type RouteStatus struct {
 	Service     string    `json:"service"`
 	Access      string    `json:"access,omitempty"` // the rule; none for tcp
 	Open        int       `json:"open"`             // requests, calls or connections under way
-	Total       uint64    `json:"total"`            // since the route is in force; 0 for tcp
+	Total       uint64    `json:"total"`            // since the route is in force
 	Failures    uint64    `json:"failures"`         // that the edge could not pass on
 	LastError   string    `json:"last_error,omitempty"`
 	LastErrorAt time.Time `json:"last_error_at,omitzero"`
@@ -47,7 +47,7 @@ type RouteStatus struct {
 // routesPage shows the routes, what they lead to, and how the routes file is.
 func routesPage(file func() FileState, table *Table, tcp func() []TCPStatus) status.Page {
 	return status.Page{
-		Path: pagePath, Group: "This server", Title: "Edge", Access: status.Operator,
+		Path: pagePath, Group: "This server", Title: "Routes of the edge", Nav: "Routes", Access: status.Operator,
 		Help: "Where requests, calls and connections go: the routes in force, the instances behind them, and how the routes file is.",
 		Get: func(*status.Request) (status.View, error) {
 			return pageOf(file(), table.status(), tcp(), table.services()).view(time.Now()), nil
@@ -62,7 +62,7 @@ func pageOf(file FileState, routes []RouteStatus, tcp []TCPStatus, services []ro
 	}
 	pools := slices.Clone(services)
 	for _, s := range tcp {
-		r := RouteStatus{Kind: "tcp", Route: s.Route.Name(), Line: s.Route.Line, Service: s.Route.Service, Open: s.Open, Failures: s.Failed, Former: s.Former}
+		r := RouteStatus{Kind: "tcp", Route: s.Route.Name(), Line: s.Route.Line, Service: s.Route.Service, Open: s.Open, Total: s.Accepted, Failures: s.Failed, Former: s.Former}
 		r.failedBy(s.LastErrorAt, s.LastError)
 		d.Routes = append(d.Routes, r)
 		pools = append(pools, s.Pool)
@@ -121,7 +121,7 @@ func (t *Table) status() (all []RouteStatus) {
 	for _, r := range x.grpc {
 		all = append(all, r.tally.status(RouteStatus{Kind: "grpc", Route: r.Name(), Line: r.Line, Service: r.Service, Access: r.Access.String()}))
 	}
-	return all
+	return append(all, t.strays.status()...)
 }
 
 func (t *tally) status(s RouteStatus) RouteStatus {
@@ -171,24 +171,20 @@ func (d pageData) routes() status.Section {
 	for _, r := range d.Routes {
 		t.Rows = append(t.Rows, []status.Cell{
 			status.Str(r.Kind), r.name(), status.Name(r.Service), status.Str(r.Access), d.servedBy(r),
-			status.Str(fmt.Sprint(r.Open)), r.total(), status.Str(fmt.Sprint(r.Failures)),
+			status.Str(fmt.Sprint(r.Open)), status.Str(fmt.Sprint(r.Total)), status.Str(fmt.Sprint(r.Failures)),
 		})
 	}
 	return status.Section{ID: "routes", Title: "Routes", Body: []status.Block{t}}
 }
 
 func (r RouteStatus) name() status.Cell {
+	if r.Route == noRoute {
+		return status.Cell{Text: noRoute, Tone: status.Muted}
+	}
 	if r.Former {
 		return status.Cell{Text: r.Route + " (gone from the file)", Tone: status.Muted}
 	}
 	return status.Name(r.Route)
-}
-
-func (r RouteStatus) total() status.Cell {
-	if r.Kind == "tcp" {
-		return status.Str("")
-	}
-	return status.Str(fmt.Sprint(r.Total))
 }
 
 // failures are the last ones of each route.
@@ -204,6 +200,9 @@ func (d pageData) failures(now time.Time) status.Table {
 
 // servedBy says in few words whether a route leads anywhere.
 func (d pageData) servedBy(r RouteStatus) status.Cell {
+	if r.Route == noRoute {
+		return status.Str("")
+	}
 	if strings.Contains(r.Service, "*") {
 		return status.Cell{Text: "as the call says", Tone: status.Muted}
 	}
@@ -247,20 +246,28 @@ func (d pageData) services() status.Section {
 		for _, i := range s.Instances {
 			t.Rows = append(t.Rows, []status.Cell{
 				status.Name(s.Service), status.Str(string(s.Kind)), status.Name(i.ID), status.Name(i.Addr), health(i),
-				used(s, uint64(i.InUse)), used(s, i.Picks), used(s, i.Failures), status.Str(i.LastError),
+				used(s, uint64(i.InUse)), used(s, i.Picks), used(s, i.Failures), lastError(s, i),
 			})
 		}
 	}
-	calls := status.Links{Text: "Connections and calls of gRPC:", Links: []status.Cell{status.Link("/internal/service-info/grpc-connections", "Connections")}}
-	return status.Section{ID: "instances", Title: "Instances", Body: []status.Block{t, calls}}
+	return status.Section{ID: "instances", Title: "Instances", Body: []status.Block{t}}
 }
 
 // used is a figure that pools know of all but gRPC, which chooses by itself.
 func used(s routing.PoolStatus, n uint64) status.Cell {
 	if s.Kind == registry.KindGRPC {
-		return status.Str("")
+		return status.Cell{Text: "–", Tone: status.Muted}
 	}
 	return status.Str(fmt.Sprint(n))
+}
+
+// lastError is why an instance could not be reached; for gRPC it is where the figures
+// are that pools do not know.
+func lastError(s routing.PoolStatus, i routing.PoolInstance) status.Cell {
+	if s.Kind == registry.KindGRPC {
+		return status.Link("/internal/service-info/grpc-connections", "see Connections")
+	}
+	return status.Str(i.LastError)
 }
 
 func health(i routing.PoolInstance) status.Cell {

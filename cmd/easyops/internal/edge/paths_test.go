@@ -202,7 +202,7 @@ func FuzzHTTPRoute(f *testing.F) {
 			return
 		}
 		route := table.HTTPRoute(r)
-		if route == nil || route == refusing {
+		if route == nil || route == crooked {
 			return
 		}
 		sent := *r.URL

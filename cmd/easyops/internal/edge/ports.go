@@ -20,6 +20,7 @@ type portsConfig struct {
 	registry registry.Registry
 	zone     string
 	log      *slog.Logger
+	room     *room       // nil: what the limit of open files is enough for
 	fail     func(error) // is told when a port ends by itself
 }
 
@@ -38,6 +39,9 @@ type ports struct {
 }
 
 func newPorts(c portsConfig) *ports {
+	if c.room == nil {
+		c.room = newRoom(openFiles())
+	}
 	return &ports{config: c, former: map[*port]struct{}{}, past: map[routeKey]traffic{}}
 }
 
@@ -57,6 +61,10 @@ func (s *ports) prepare(f *routes.File, p *prior) (*portChange, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &portChange{ports: s, gone: slices.Clone(s.open)}
+	if most, ok := s.config.room.enough(f.TCP); !ok {
+		s.config.log.Warn("TCP routes can have fewer connections together than their max_connections: raise the limit of open files (ulimit -n)",
+			"max_connections", most, "room", s.config.room.most)
+	}
 	for _, r := range f.TCP {
 		if err := c.add(r, p); err != nil {
 			c.abandon()
@@ -273,6 +281,7 @@ type TCPStatus struct {
 	Route       routes.TCPRoute
 	Former      bool // not in the file any more: its connections go on
 	Open        int  // connections
+	Accepted    uint64
 	Failed      uint64
 	LastError   error // why a connection was closed without an instance
 	LastErrorAt time.Time
@@ -285,10 +294,10 @@ func (s *ports) status() (all []TCPStatus) {
 	in := slices.Clone(s.open)
 	s.mu.Unlock()
 	for _, p := range ports {
-		failed := p.failures()
+		failed, n := p.failures(), p.traffic()
 		all = append(all, TCPStatus{
 			Route: p.route, Former: !slices.Contains(in, p), Open: p.server.Open(),
-			Failed: failed.count, LastError: failed.err, LastErrorAt: failed.at, Pool: p.pool.Status(),
+			Accepted: n.accepted, Failed: failed.count, LastError: failed.err, LastErrorAt: failed.at, Pool: p.pool.Status(),
 		})
 	}
 	return all

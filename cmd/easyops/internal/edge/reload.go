@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/go-easyops/easyops/cmd/easyops/internal/routes"
@@ -33,7 +32,7 @@ type follower struct {
 // changed tells whether the file has something new, and has had it at two looks: what
 // is being written may read like a file with fewer routes.
 func (w *follower) changed() (text []byte, ok bool, err error) {
-	text, err = os.ReadFile(w.path)
+	text, err = routes.Read(w.path)
 	switch {
 	case err != nil && w.gone:
 		return nil, false, nil // it was said
@@ -72,7 +71,7 @@ func (e *Edge) Reload() error {
 	if e.leaving.Load() {
 		return errors.New("the edge stops: its successor reads the routes file")
 	}
-	text, err := os.ReadFile(e.config.File)
+	text, err := routes.Read(e.config.File)
 	if err == nil {
 		e.follower.tried(text)
 		err = e.adopt(text)
@@ -130,21 +129,31 @@ func (e *Edge) adopt(text []byte) error {
 // sameFrame finds what only a new start can change. That need not lose a connection
 // either: see the hand-over.
 func (e *Edge) sameFrame(f *routes.File) error {
-	const anew = "%s: %s: start the edge anew, which takes over from this one"
+	const anew = "%s: %s: start the edge anew%s"
+	way := e.byWhichWay()
 	var errs []error
 	if addr, err := e.settings.address(f); err != nil || addr != e.address {
-		errs = append(errs, fmt.Errorf(anew, f.Name, fmt.Sprintf("listen is %q and was %q", addr, e.address)))
+		errs = append(errs, fmt.Errorf(anew, f.Name, fmt.Sprintf("listen is %q and was %q", addr, e.address), way))
 	}
 	if addr := e.settings.admin(f); addr != e.admin {
-		errs = append(errs, fmt.Errorf(anew, f.Name, fmt.Sprintf("admin is %q and was %q", addr, e.admin)))
+		errs = append(errs, fmt.Errorf(anew, f.Name, fmt.Sprintf("admin is %q and was %q", addr, e.admin), way))
 	}
 	if (len(f.TLS) > 0) != (len(e.certs.list()) > 0) {
-		errs = append(errs, fmt.Errorf(anew, f.Name, "tls was added or taken out as a whole"))
+		errs = append(errs, fmt.Errorf(anew, f.Name, "tls was added or taken out as a whole", way))
 	}
 	if f.MaxMessage() > e.maxMessage {
-		errs = append(errs, fmt.Errorf(anew, f.Name, fmt.Sprintf("a max_message is %d, and the greatest was %d at the start", f.MaxMessage(), e.maxMessage)))
+		errs = append(errs, fmt.Errorf(anew, f.Name, fmt.Sprintf("a max_message is %d, and the greatest was %d at the start", f.MaxMessage(), e.maxMessage), way))
 	}
 	return errors.Join(errs...)
+}
+
+// byWhichWay says how a new edge takes over from this one. It has to be told of the
+// socket: by itself it looks for one that is named after its own address.
+func (e *Edge) byWhichWay() string {
+	if e.socket == "" {
+		return ", once this one has ended"
+	}
+	return " with --handover=" + e.socket + ", and it takes over from this one"
 }
 
 // follow reloads when the file changes or when it is asked to, until the context ends.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -150,11 +151,30 @@ func TestFollowed(t *testing.T) {
 	addr := freeAddr(t)
 	e := p.start(p.config("tcp:\n" + tcpRoute(addr, "a")))
 	p.write("routes.yaml", "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ntcp:\n"+tcpRoute(addr, "b"))
-	await(t, "the new route", func() bool { return say(t, dial(t, e.TCPAddr(addr)), "x") == "b x" })
+	await(t, "the new route", func() bool {
+		c := dial(t, e.TCPAddr(addr))
+		defer c.Close() // one client may not have many
+		return say(t, c, "x") == "b x"
+	})
 	p.write("routes.yaml", "tcp: [")
 	await(t, "a fault", func() bool { return e.State().Err != nil })
 	if n := strings.Count(p.log.text(), "routes file not in order"); n != 1 {
 		t.Errorf("%d lines", n)
+	}
+}
+
+// TestTooLong: no more is read of a file than a routes file can be.
+func TestTooLong(t *testing.T) {
+	p := newPlace(t)
+	e := p.start(p.config("http: [{service: a}]\n"))
+	if err := os.Truncate(filepath.Join(p.dir, "routes.yaml"), 1<<26); err != nil { // none of it is on the disk
+		t.Skip(err)
+	}
+	await(t, "a fault", func() bool { return e.State().Err != nil })
+	for _, err := range []error{e.State().Err, e.Reload()} {
+		if err == nil || !strings.Contains(err.Error(), "too long") {
+			t.Error(err)
+		}
 	}
 }
 

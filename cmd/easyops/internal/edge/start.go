@@ -19,9 +19,13 @@ func (e *Edge) start(f *routes.File) error {
 	if err != nil {
 		return err
 	}
+	e.socket = path
 	prior, err := e.listen(path, f)
 	defer prior.close()
 	if err != nil {
+		return err
+	}
+	if err := e.meetFirst(prior); err != nil {
 		return err
 	}
 	if path != "" {
@@ -44,15 +48,22 @@ const inUsePatience = 3 * time.Second
 // listen takes over the listeners of the edge that runs, if one does, and opens what
 // is missing.
 func (e *Edge) listen(path string, f *routes.File) (*prior, error) {
-	deadline := time.Now().Add(inUsePatience)
+	deadline, said := time.Now().Add(inUsePatience), false
 	for {
 		prior, err := enter(path, e.log)
 		if err != nil {
 			return nil, err
 		}
+		if err := e.suits(prior); err != nil {
+			return prior, err
+		}
 		err = e.listenAll(prior, f)
 		if err == nil || !isInUse(err) || prior != nil || path == "" || time.Now().After(deadline) {
 			return prior, err
+		}
+		if !said {
+			e.log.Info("an address is in use, trying again in case an edge is just taking over", "duration", inUsePatience, "err", err)
+			said = true
 		}
 		time.Sleep(retryPause)
 	}
@@ -102,8 +113,13 @@ func (e *Edge) serve() error {
 		easyops.WithStatusListener(e.pages),
 		easyops.WithoutRegistration(),
 		easyops.WithProxy(e.table),
+		easyops.WithProblems(e.problems),
 		easyops.WithPage(routesPage(e.State, e.table, e.ports.status)),
-		easyops.WithGRPC(grpc.ForceServerCodecV2(newRawCodec()), grpc.MaxRecvMsgSize(e.maxMessage), grpc.MaxSendMsgSize(e.maxMessage)),
+		easyops.WithGRPC(
+			grpc.ForceServerCodecV2(newRawCodec()), grpc.MaxRecvMsgSize(e.maxMessage), grpc.MaxSendMsgSize(e.maxMessage),
+			grpc.StaticStreamWindowSize(unread), grpc.StaticConnWindowSize(connWindow),
+		),
+		easyops.WithCheck("first answer of the registry", e.acquaint),
 		easyops.WithOnStop("TCP routes", e.ports.wait),
 	}
 	if len(e.certs.list()) > 0 {
@@ -152,7 +168,7 @@ func (e *Edge) openDoor() {
 	if e.door == nil {
 		return
 	}
-	if err := e.door.open(successions{hold: e.hold, pause: e.pause, leave: e.leave}); err != nil {
+	if err := e.door.open(successions{manner: e.manner, hold: e.hold, pause: e.pause, leave: e.leave}); err != nil {
 		e.log.Warn("no other edge can take over from this one", "err", err)
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/go-easyops/easyops/cmd/easyops/internal/routes"
-	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/easyops"
 	"github.com/go-easyops/easyops/runtime/registry"
 )
@@ -34,7 +33,8 @@ type TableConfig struct {
 	Leaving func() bool
 	Logger  *slog.Logger // nil means slog.Default()
 
-	open *sync.WaitGroup // what holds connections and is not closed yet
+	patience time.Duration   // see patience
+	open     *sync.WaitGroup // what holds connections and is not closed yet
 }
 
 // Table is the routes of HTTP and gRPC that are in force. It is the
@@ -48,6 +48,8 @@ type Table struct {
 	closed   bool
 	backends map[backendKey]*backend
 	tallies  map[string]*tally // by kind and name of the route
+
+	strays strays
 }
 
 // backendKey tells backends apart.
@@ -63,8 +65,9 @@ func NewTable(c TableConfig) *Table {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	c.open = new(sync.WaitGroup)
+	c.open, c.patience = new(sync.WaitGroup), patience
 	t := &Table{config: c, backends: map[backendKey]*backend{}, tallies: map[string]*tally{}}
+	t.strays.log = c.Logger
 	t.clients = newClients(&t.config)
 	t.now.Store(newIndex())
 	return t
@@ -129,7 +132,7 @@ func (t *Table) index(f *routes.File) *index {
 	x := newIndex()
 	for _, r := range f.HTTP {
 		h := newHTTPRoute(r, t.backends[backendKey{r.Service, r.ConnectTimeout}], t.tally("http "+r.Name()), t.config.Logger)
-		h.leaving = t.config.Leaving
+		h.leaving, h.patience = t.config.Leaving, t.config.patience
 		x.addHTTP(h)
 	}
 	for _, r := range f.GRPC {
@@ -182,41 +185,44 @@ func (t *Table) Close() error {
 
 // HTTPRoute implements [easyops.Proxy].
 func (t *Table) HTTPRoute(r *http.Request) *easyops.Route {
-	if r.Method == http.MethodConnect || r.URL.Opaque != "" {
-		return refusing
+	if refused := refusalOf(r); refused != nil {
+		return refused
 	}
 	read, ok := reading(r.URL.EscapedPath())
 	if !ok {
-		return refusing
+		return crooked
 	}
 	x, host := t.now.Load(), hostOf(r.Host)
 	found := x.findHTTP(host, r.URL.Path)
 	if read != r.URL.Path && x.findHTTP(host, read) != found {
-		return refusing
+		return crooked
 	}
 	if found == nil {
+		t.strays.request(r)
 		return nil
 	}
 	return found.route
 }
 
-// refusing answers requests that no server behind the edge should see.
-var refusing = &easyops.Route{
-	Name:   "refused",
-	Access: auth.Access{Allow: auth.Everyone},
-	HTTP: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "the path of the request can be read in more than one way: write it plainly", http.StatusBadRequest)
-	}),
-}
-
 // GRPCRoute implements [easyops.Proxy].
 func (t *Table) GRPCRoute(fullMethod string, md metadata.MD) *easyops.Route {
+	to := t.grpcRoute(fullMethod, md)
+	if to == nil {
+		t.strays.call(fullMethod, md)
+	}
+	return to
+}
+
+func (t *Table) grpcRoute(fullMethod string, md metadata.MD) *easyops.Route {
 	service, method, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
 	if !registry.ValidService(service) || !registry.ValidService(method) || routes.IsReserved(fullMethod) {
 		return nil // no method is called that, and what is behind could take it for another path
 	}
 	host := ""
 	if authority := md[":authority"]; len(authority) == 1 {
+		if !isHost(authority[0]) {
+			return nil
+		}
 		host = hostOf(authority[0])
 	}
 	if found := t.now.Load().findGRPC(host, service); found != nil {

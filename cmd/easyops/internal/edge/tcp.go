@@ -24,14 +24,17 @@ type port struct {
 	listener *listener
 	server   *tcp.Server
 	pool     *routing.Pool
+	room     *room // of all ports
 	log      *slog.Logger
 
 	mu     sync.Mutex
 	failed failures
 	told   time.Time // when the log was last told of a failure
+	silent int       // how often it was not since
 }
 
-// failures are connections that were closed because no instance could be had.
+// failures are connections that were closed because no instance could be had, or
+// because there were too many of all routes.
 type failures struct {
 	count uint64
 	err   error
@@ -40,7 +43,7 @@ type failures struct {
 
 // newPort makes a port of a listener, which it closes in the end.
 func newPort(r routes.TCPRoute, l *listener, c portsConfig) (*port, error) {
-	p := &port{route: r, listener: l, log: c.log}
+	p := &port{route: r, listener: l, room: c.room, log: c.log}
 	var err error
 	p.pool, err = routing.NewPool(routing.PoolConfig{
 		Service:        r.Service,
@@ -54,12 +57,14 @@ func newPort(r routes.TCPRoute, l *listener, c portsConfig) (*port, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tcp %s: %w", r.Name(), err)
 	}
+	all, perClient := r.Bounds(c.room.most)
 	p.server = tcp.New(l, tcp.Config{
-		Name:      r.Name(),
-		Handler:   p.handle,
-		MaxConns:  r.MaxConnections,
-		ProxyFrom: r.AcceptProxy,
-		Logger:    c.log,
+		Name:          r.Name(),
+		Handler:       p.handle,
+		MaxConns:      all,
+		MaxConnsPerIP: perClient,
+		ProxyFrom:     r.AcceptProxy,
+		Logger:        c.log,
 	})
 	return p, nil
 }
@@ -74,6 +79,11 @@ func (p *port) same(r routes.TCPRoute) bool {
 // handle passes a connection on. It goes on while the server drains: what came before
 // that is served, and what is left in the end the server cuts.
 func (p *port) handle(ctx context.Context, client net.Conn) {
+	if !p.room.enter() {
+		p.fail(client, "there are too many", errNoRoom)
+		return
+	}
+	defer p.room.leave()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.route.ConnectTimeout)
 	defer cancel()
 	instance, _, err := p.pool.Dial(ctx)
@@ -81,10 +91,10 @@ func (p *port) handle(ctx context.Context, client net.Conn) {
 		err = p.introduce(instance, client)
 	}
 	if err != nil {
-		p.fail(client, err)
+		p.fail(client, "no instance can be had", err)
 		return
 	}
-	if err := join(client, instance); err != nil {
+	if err := join(client, instance, p.route.IdleTimeout); err != nil {
 		p.log.Debug("connection ended", "route", p.route.Name(), "peer", client.RemoteAddr().String(), "err", err)
 	}
 }
@@ -106,18 +116,23 @@ func (p *port) introduce(instance, client net.Conn) error {
 const quiet = time.Minute
 
 // fail notes that a connection could not be passed on; it is closed.
-func (p *port) fail(client net.Conn, err error) {
+func (p *port) fail(client net.Conn, reason string, err error) {
 	now := time.Now()
 	p.mu.Lock()
 	p.failed.count++
 	p.failed.err, p.failed.at = err, now
 	tell := now.Sub(p.told) >= quiet
-	if tell {
-		p.told = now
+	more := p.silent
+	if p.silent++; tell {
+		p.told, p.silent = now, 0
 	}
 	p.mu.Unlock()
 	if tell {
-		p.log.Warn("connections closed: no instance can be had", "route", p.route.Name(), "service", p.route.Service, "peer", client.RemoteAddr().String(), "err", err)
+		attrs := []any{"reason", reason, "route", p.route.Name(), "service", p.route.Service, "peer", client.RemoteAddr().String()}
+		if more > 0 {
+			attrs = append(attrs, "more", more)
+		}
+		p.log.Warn("connections closed", append(attrs, "err", err)...)
 	}
 }
 

@@ -4,10 +4,12 @@ package export
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"fmt"
 	"path/filepath"
 	"text/template"
+	"time"
 
 	"github.com/go-easyops/easyops/cmd/easyops/internal/routes"
 )
@@ -41,6 +43,9 @@ type Options struct {
 	// nginx: each reload can then lose requests that clients do not send again.
 	// HAProxy keeps them in any case, and loses none.
 	KeepHTTP1 bool
+	// Linger is how long the processes of before a reload may go on with what they
+	// have; zero means DefaultLinger.
+	Linger time.Duration
 	// Include is a file of settings of the user's, of nginx only.
 	Include string
 	// Resolves reports whether a host has an address. nginx does not start with one
@@ -49,6 +54,9 @@ type Options struct {
 	// Links is a directory for what HAProxy finds keys by; see [Options.CertLinks].
 	Links string
 }
+
+// DefaultLinger is how long what is under way may go on after a reload.
+const DefaultLinger = 10 * time.Minute
 
 //go:embed haproxy.cfg.tmpl nginx.conf.tmpl
 var templates embed.FS
@@ -64,6 +72,7 @@ var parsed = template.Must(template.New("").Funcs(template.FuncMap{
 // Render writes the configuration for the instances that there are. The same
 // arguments give the same bytes. An error names what the proxy cannot do.
 func (o Options) Render(f *routes.File, have Instances) ([]byte, error) {
+	o.Linger = cmp.Or(o.Linger, DefaultLinger)
 	p, err := o.plan(f, have)
 	if err != nil {
 		return nil, err

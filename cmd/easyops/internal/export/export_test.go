@@ -58,7 +58,7 @@ func shop(dir string) (*routes.File, Instances) {
 			{Line: 12, Service: "gone.v1.GoneService", MaxMessage: most, ConnectTimeout: timeout},
 		},
 		TCP: []routes.TCPRoute{
-			{Line: 14, Listen: ":5432", Service: "db", ProxyProtocol: 2, ConnectTimeout: 1500 * time.Millisecond, MaxConnections: 1000, AcceptProxy: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+			{Line: 14, Listen: ":5432", Service: "db", ProxyProtocol: 2, ConnectTimeout: 1500 * time.Millisecond, MaxConnections: 1000, MaxPerClient: 20, IdleTimeout: 2 * time.Hour, AcceptProxy: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 			{Line: 15, Listen: "127.0.0.1:5433", Service: "nobody", ConnectTimeout: timeout},
 		},
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -93,7 +92,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // load reads the routes file.
 func (f *Follower) load() error {
-	text, err := os.ReadFile(f.File)
+	text, err := routes.Read(f.File)
 	if err != nil {
 		return err
 	}
@@ -112,7 +111,7 @@ func (f *Follower) use(text []byte) error {
 // reload reads the routes file where it has changed, and was the same at the look
 // before: one that is being written may look like a short one.
 func (f *Follower) reload() {
-	text, err := os.ReadFile(f.File)
+	text, err := routes.Read(f.File)
 	if err == nil {
 		before := f.looked
 		f.looked = string(text)

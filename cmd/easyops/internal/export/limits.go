@@ -22,6 +22,7 @@ func (o Options) limits(f *routes.File) (lines []string) {
 	say("max_message is not looked at: services have limits of their own.", slices.ContainsFunc(f.GRPC, func(r routes.GRPCRoute) bool { return r.MaxMessage != routes.DefaultMaxMessage }))
 	say("Services must prove who they are by a DNS name in their certificate: a SPIFFE ID is not enough.", o.CA != "")
 	say("admin is not served: the proxy has status pages of its own.", f.Admin != "")
+	say("What is under way at a reload ends after "+seconds(o.Linger)+", TCP connections as well: --linger gives it another time.", true)
 	if o.Proxy == Nginx {
 		o.nginxLimits(f, say)
 	}
@@ -34,6 +35,7 @@ func (Options) nginxLimits(f *routes.File, say func(string, bool)) {
 	say("nginx speaks version 1 of the PROXY protocol only, so that is what services are sent.", slices.ContainsFunc(f.TCP, v2))
 	accepts := func(r routes.TCPRoute) bool { return len(r.AcceptProxy) > 0 }
 	say("Where PROXY headers are accepted, nginx wants one of every peer; addresses are believed only of those in accept_proxy_protocol_from.", slices.ContainsFunc(f.TCP, accepts))
+	say("Each address is a client of its own, also of IPv6.", len(f.TCP) > 0)
 	say("Headers that tell who calls are removed by name: an X-Auth-* or X-Forwarded-* that is not known is passed on.", len(f.HTTP)+len(f.GRPC) > 0)
 	say("nginx drops headers, and metadata of gRPC, with an underscore or a dot in their names.", len(f.HTTP)+len(f.GRPC) > 0)
 }

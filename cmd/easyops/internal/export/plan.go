@@ -1,12 +1,15 @@
 package export
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-easyops/easyops/cmd/easyops/internal/routes"
 	"github.com/go-easyops/easyops/runtime/registry"
@@ -62,6 +65,13 @@ type tcpPort struct {
 	Route   routes.TCPRoute
 	Backend *backend
 }
+
+// Most is how many connections there may be at a time, and MostOfOne of one client.
+func (p *tcpPort) Most() int      { all, _ := p.Route.Bounds(math.MaxInt); return all }
+func (p *tcpPort) MostOfOne() int { _, one := p.Route.Bounds(math.MaxInt); return one }
+
+// Idle is how long a connection may be that nothing passes by.
+func (p *tcpPort) Idle() time.Duration { return cmp.Or(p.Route.IdleTimeout, 24*time.Hour) }
 
 // bind is an address to listen at.
 type bind struct {

@@ -12,8 +12,10 @@ import (
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@=,*\[\]-]+$`)
 
 // haproxyWord quotes an argument for HAProxy: between single quotes nothing is
-// special (configuration manual, section 2.2).
+// special (configuration manual, section 2.2), and nothing can stand for the end of a
+// line.
 func haproxyWord(s string) string {
+	s = comment(s)
 	if plainWord.MatchString(s) {
 		return s
 	}
@@ -22,6 +24,7 @@ func haproxyWord(s string) string {
 
 // nginxString quotes an argument for nginx.
 func nginxString(s string) string {
+	s = comment(s)
 	if plainWord.MatchString(s) {
 		return s
 	}
@@ -42,7 +45,7 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, d.Milliseconds()), 10) + "ms"
 }
 
-// comment makes a text fit for comments, which end with the line.
+// comment makes a text fit for a line, such as of a comment.
 func comment(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"cmp"
 	"path/filepath"
 	"time"
 
@@ -91,8 +92,13 @@ func (p *parser) tcp(f *File, at string, n *yaml.Node) {
 			p.list(at, n, func(at string, n *yaml.Node) { r.AcceptProxy = append(r.AcceptProxy, p.network(at, n)) })
 		}},
 		key{"max_connections", func(at string, n *yaml.Node) { r.MaxConnections = p.count(at, n) }},
+		key{"max_connections_per_client", func(at string, n *yaml.Node) { r.MaxPerClient = p.count(at, n) }},
+		key{"idle_timeout", func(at string, n *yaml.Node) { r.IdleTimeout = p.duration(at, n, minIdle, maxIdle) }},
 		p.connectTimeout(&r.ConnectTimeout),
 	)
+	if most := cmp.Or(r.MaxConnections, DefaultMaxConnections); r.MaxPerClient > most && len(p.faults) == before {
+		p.fault(n.Line, at+".max_connections_per_client", "%d is more than max_connections, which is %d: make this one less or that one more", r.MaxPerClient, most)
+	}
 	if len(p.faults) == before {
 		p.want(n, at, "listen", r.Listen != "", "name the address of the port, such as :5432")
 		p.want(n, at, "service", r.Service != "", "name the service as it is registered")
@@ -117,7 +123,7 @@ func (p *parser) checkAccess(n *yaml.Node, at string, a auth.Access, before int)
 }
 
 func (p *parser) connectTimeout(to *time.Duration) key {
-	return key{"connect_timeout", func(at string, n *yaml.Node) { *to = p.duration(at, n) }}
+	return key{"connect_timeout", func(at string, n *yaml.Node) { *to = p.duration(at, n, minConnect, maxConnect) }}
 }
 
 // want finds a key that is missing.

@@ -3,7 +3,9 @@
 package routes
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -20,6 +22,10 @@ const DefaultConnectTimeout = 5 * time.Second
 // DefaultMaxMessage is the length of the longest message of gRPC that passes, in
 // bytes, where the route does not say. It is grpc-go's.
 const DefaultMaxMessage = 4 << 20
+
+// DefaultMaxConnections is how many connections a TCP route may have at a time, where
+// it does not say.
+const DefaultMaxConnections = 16384
 
 // File is a routes file that was found to be sound. It must not be changed.
 type File struct {
@@ -69,7 +75,17 @@ type TCPRoute struct {
 	ProxyProtocol  int            // the version that the service is told the client's address by: 1 or 2; 0 for none
 	AcceptProxy    []netip.Prefix // peers that must begin with a PROXY header; of all others nothing is parsed
 	MaxConnections int            // at a time; 0 where the file does not say
+	MaxPerClient   int            // of them, of one client; 0 where the file does not say: see [TCPRoute.Bounds]
+	IdleTimeout    time.Duration  // without a byte in either direction; 0 for no end
 	ConnectTimeout time.Duration
+}
+
+// Bounds returns how many connections the route may have at a time, at most as many as
+// there is room for, and how many of them one client: a quarter where the file does not
+// say.
+func (r *TCPRoute) Bounds(room int) (all, perClient int) {
+	all = min(cmp.Or(r.MaxConnections, DefaultMaxConnections), room)
+	return all, min(cmp.Or(r.MaxPerClient, max(1, all/4)), all)
 }
 
 // Name returns the route as people and metrics know it, such as
@@ -104,18 +120,36 @@ const maxFile = 4 << 20 // bytes
 // Load reads a routes file. Its error has a line for each fault, with its place,
 // the key and what to do about it.
 func Load(path string) (*File, error) {
-	info, err := os.Stat(path)
+	text, err := Read(path)
 	if err != nil {
-		return nil, fmt.Errorf("routes file: %w", err)
-	}
-	if info.Size() > maxFile {
-		return nil, fmt.Errorf("routes file %s: %d bytes are too many: at most %d", path, info.Size(), maxFile)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("routes file: %w", err)
+		return nil, err
 	}
 	return Parse(path, text)
+}
+
+// Read returns the text of a routes file, for Parse. What is no regular file, and may
+// never end, is not read.
+func Read(path string) ([]byte, error) {
+	info, err := os.Stat(path) // before it is opened: that of a pipe waits for a writer
+	if err != nil {
+		return nil, fmt.Errorf("routes file: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("routes file %s: it is no regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("routes file: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("routes file: %w", err)
+	case len(text) > maxFile:
+		return nil, fmt.Errorf("routes file %s: it is too long: at most %d bytes", path, maxFile)
+	}
+	return text, nil
 }
 
 // Parse reads the text of a routes file. The name is for errors, and what its

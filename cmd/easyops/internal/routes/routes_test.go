@@ -30,7 +30,7 @@ grpc:
 - {service: echo.*, max_message: 1000}
 - {service: "*"}
 tcp:
-- {listen: ":5432", service: db, proxy_protocol: v2, accept_proxy_protocol_from: [10.0.0.0/8, "::1"], max_connections: 1000, connect_timeout: 1m}
+- {listen: ":5432", service: db, proxy_protocol: v2, accept_proxy_protocol_from: [10.0.0.0/8, "::1"], max_connections: 1000, max_connections_per_client: 20, idle_timeout: 2h, connect_timeout: 1m}
 - {listen: "127.0.0.1:0", service: lines, proxy_protocol: v1}
 `
 
@@ -53,7 +53,7 @@ var parsed = File{
 	},
 	TCP: []TCPRoute{
 		{
-			Line: 17, Listen: ":5432", Service: "db", ProxyProtocol: 2, MaxConnections: 1000, ConnectTimeout: time.Minute,
+			Line: 17, Listen: ":5432", Service: "db", ProxyProtocol: 2, MaxConnections: 1000, MaxPerClient: 20, IdleTimeout: 2 * time.Hour, ConnectTimeout: time.Minute,
 			AcceptProxy: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		},
 		{Line: 18, Listen: "127.0.0.1:0", Service: "lines", ProxyProtocol: 1, ConnectTimeout: DefaultConnectTimeout},
@@ -136,8 +136,8 @@ func TestFaults(t *testing.T) {
 			[]string{"1: http[0].service: …is no name of a service", "1: http[1].service: …is no name", "2: grpc[0].service: …names a method", "2: grpc[1].service: …a * stands", "2: grpc[2].service: …a * stands", "2: grpc[3].service: …answered by the edge itself", "2: grpc[4].service: …no name", "3: tcp[0].service: …no name"},
 		},
 		"access": {
-			"http:\n- {service: a, allow: everyone}\n- {service: b, path: /b, allow: EVERYONE, groups: [x]}\n- {service: c, path: /c, groups: []}\n- {service: d, path: /d, services: x}\n- {service: e, path: /e, allow: SERVICES, groups: [x]}\n- {service: f, path: /f, groups: ['']}\n",
-			[]string{"2: http[0].allow: \"everyone\" is nobody: write AUTHENTICATED, USERS, SERVICES or EVERYONE", "3: http[1].allow: EVERYONE with groups", "4: http[2].groups: is an empty list", "5: http[3].services: is the value \"x\": write a list", "6: http[4].allow: SERVICES with groups", "7: http[5].groups[0]: has no value"},
+			"http:\n- {service: a, allow: everyone}\n- {service: b, path: /b, allow: EVERYONE, groups: [x]}\n- {service: c, path: /c, groups: []}\n- {service: d, path: /d, services: x}\n- {service: e, path: /e, allow: SERVICES, groups: [x]}\n- {service: f, path: /f, groups: ['']}\n- {service: g, path: /g, groups: [\"a\\nb\"], services: [\"a\\u2028b\", 'a b']}\n",
+			[]string{"2: http[0].allow: \"everyone\" is nobody: write AUTHENTICATED, USERS, SERVICES or EVERYONE", "3: http[1].allow: EVERYONE with groups", "4: http[2].groups: is an empty list", "5: http[3].services: is the value \"x\": write a list", "6: http[4].allow: SERVICES with groups", "7: http[5].groups[0]: has no value", "8: http[6].groups[0]: \"a?b\" has a character that cannot be seen", "8: http[6].services[0]: …cannot be seen"},
 		},
 		"times": {
 			"http:\n- {service: a, connect_timeout: 5}\n- {service: b, path: /b, connect_timeout: 0s}\n- {service: c, path: /c, connect_timeout: 1h}\n- {service: d, path: /d, connect_timeout: -1s}\n",
@@ -150,6 +150,10 @@ func TestFaults(t *testing.T) {
 		"tcp": {
 			"tcp:\n- {listen: ':1', service: a, proxy_protocol: 2, max_connections: 0}\n- {listen: ':2', service: a, accept_proxy_protocol_from: [x, 10.0.0.1/8, 'fe80::1%eth0']}\n- {listen: ':3', service: a, accept_proxy_protocol_from: 10.0.0.0/8}\n",
 			[]string{"2: tcp[0].proxy_protocol: \"2\" is no version: write v1 or v2", "2: tcp[0].max_connections: \"0\" is no number from 1", "3: tcp[1].accept_proxy_protocol_from[0]: …neither an IP address nor", "3: tcp[1].accept_proxy_protocol_from[1]: …write 10.0.0.0/8", "3: …neither", "4: tcp[2].accept_proxy_protocol_from: is the value \"10.0.0.0/8\": write a list"},
+		},
+		"bounds of tcp": {
+			"tcp:\n- {listen: ':1', service: a, max_connections: 10, max_connections_per_client: 11}\n- {listen: ':2', service: a, max_connections_per_client: 16385}\n- {listen: ':3', service: a, idle_timeout: 10ms}\n",
+			[]string{"2: tcp[0].max_connections_per_client: 11 is more than max_connections, which is 10", "3: tcp[1].max_connections_per_client: 16385 is more than max_connections, which is 16384", "4: tcp[2].idle_timeout: 10ms is out of bounds: 1s to 168h"},
 		},
 		"routes that never match": {
 			"http:\n- {service: a, host: X.y}\n- {service: b, host: x.y, path: /}\n- {service: c, path: /c}\n- {service: d, path: /c/}\ngrpc:\n- {service: a.B}\n- {service: a.B, host: x.y}\n- {service: a.B}\n",
@@ -217,8 +221,30 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, maxFile+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "too many") {
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("a file that is too long: %v", err)
+	}
+	for _, endless := range []string{dir, "/dev/zero"} {
+		if _, err := Load(endless); err == nil || !strings.Contains(err.Error(), endless) {
+			t.Errorf("%s: %v", endless, err)
+		}
+	}
+}
+
+func TestBounds(t *testing.T) {
+	for _, c := range []struct{ most, perClient, room, wantAll, wantPerClient int }{
+		{0, 0, 1 << 20, DefaultMaxConnections, DefaultMaxConnections / 4},
+		{1000, 0, 1 << 20, 1000, 250},
+		{1000, 20, 1 << 20, 1000, 20},
+		{1000, 1000, 1 << 20, 1000, 1000},
+		{1000, 0, 100, 100, 25},
+		{1000, 500, 100, 100, 100},
+		{3, 0, 1 << 20, 3, 1},
+	} {
+		r := TCPRoute{MaxConnections: c.most, MaxPerClient: c.perClient}
+		if all, perClient := r.Bounds(c.room); all != c.wantAll || perClient != c.wantPerClient {
+			t.Errorf("%+v: %d and %d", c, all, perClient)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -148,25 +149,39 @@ func (p *parser) allow(at string, n *yaml.Node) auth.Allow {
 }
 
 func (p *parser) names(at string, n *yaml.Node) (names []string) {
-	p.list(at, n, func(at string, n *yaml.Node) { names = append(names, p.text(at, n)) })
+	p.list(at, n, func(at string, n *yaml.Node) { names = append(names, p.visible(at, n)) })
 	if len(names) == 0 && n.Kind == yaml.SequenceNode {
 		p.fault(n.Line, at, "is an empty list, which would let in everyone of the kind: name somebody, or leave the key out")
 	}
 	return names
 }
 
-// maxTimeout bounds how long a request waits for an instance.
-const maxTimeout = 5 * time.Minute
+// visible returns a text whose characters can all be seen, or are spaces.
+func (p *parser) visible(at string, n *yaml.Node) string {
+	text := p.text(at, n)
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		p.fault(n.Line, at, "%q has a character that cannot be seen, such as the end of a line: leave it out", shorten(text))
+		return ""
+	}
+	return text
+}
 
-func (p *parser) duration(at string, n *yaml.Node) time.Duration {
+const (
+	// How long a request waits for an instance.
+	minConnect, maxConnect = time.Millisecond, 5 * time.Minute
+	// How long a connection may be idle.
+	minIdle, maxIdle = time.Second, 7 * 24 * time.Hour
+)
+
+func (p *parser) duration(at string, n *yaml.Node, least, most time.Duration) time.Duration {
 	text := p.text(at, n)
 	d, err := time.ParseDuration(text)
 	switch {
 	case text == "":
 	case err != nil:
 		p.fault(n.Line, at, "%q is no time: write it with its unit, such as 5s or 500ms", shorten(text))
-	case d < time.Millisecond || d > maxTimeout:
-		p.fault(n.Line, at, "%s is out of bounds: 1ms to 5m", d)
+	case d < least || d > most:
+		p.fault(n.Line, at, "%s is out of bounds: %s to %s", d, least, most)
 	default:
 		return d
 	}
