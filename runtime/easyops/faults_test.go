@@ -118,6 +118,6 @@ func TestFaultsOfTheEntryNameTheirSetting(t *testing.T) {
 func TestOwnerWithSpaces(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, ways[0], &funcs{}, WithOwner("Ann von Ähren"))
-		wantEqual(t, "owner", r.instances(registry.Ready)[0].Owner, "Ann von Ähren")
+		wantEqual(t, "owner", r.allInstances(registry.Ready)[0].Owner, "Ann von Ähren")
 	})
 }
