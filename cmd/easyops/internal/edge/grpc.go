@@ -86,10 +86,21 @@ func (g *grpcRoute) send(client grpc.ServerStream) (reset bool, err error) {
 	if client.Context().Err() != nil {
 		return gaveUp(client.Context(), begun), err
 	}
-	if !broken {
-		err = g.masked(service, err)
+	if broken {
+		return true, err
 	}
-	return broken, err
+	answer := g.masked(service, err)
+	if answer == err { //nolint:errorlint // whether it is the very one, as the service gave it
+		note(client.Context(), backend.Context())
+	}
+	return false, answer
+}
+
+// note has the access log say which instance answered.
+func note(client, backend context.Context) {
+	if by, ok := peer.FromContext(backend); ok {
+		easyops.NoteInstance(client, by.Addr.String())
+	}
 }
 
 // outgoing is the context of the call that goes on: with what came, but for what was
@@ -112,7 +123,7 @@ func (g *grpcRoute) open(ctx context.Context, cancel context.CancelFunc, conn *e
 	timer := time.AfterFunc(g.ConnectTimeout, cancel)
 	stream, err := conn.NewStream(ctx, bothWays, method, g.options(client.Context())...)
 	if !timer.Stop() && client.Context().Err() == nil {
-		return nil, errNoInstance
+		return nil, fmt.Errorf("%w: %s", errNoInstance, status.Convert(err).Message())
 	}
 	return stream, err
 }
