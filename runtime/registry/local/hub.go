@@ -18,6 +18,10 @@ const (
 	tempSuffix = ".tmp"
 	tempAge    = time.Minute // after which a temporary file was left behind
 	retryTime  = time.Second // between attempts to read a directory that fail
+	// rereadTime is how often a directory is opened anew without a reason: what
+	// tells of its files can miss some, such as where it was removed and made
+	// again at the same moment.
+	rereadTime = 3 * time.Second
 )
 
 var errNotRead = errors.New("the directory has not been read yet")
@@ -148,14 +152,14 @@ func (h *hub) run() {
 		stop, err := h.open()
 		h.setErr(err)
 		start()
-		var retry <-chan time.Time
+		again := rereadTime
 		if err != nil {
-			retry = time.After(retryTime)
+			again = retryTime
 		}
 		select {
 		case <-h.life.Done():
 		case <-h.reopen:
-		case <-retry:
+		case <-time.After(again):
 		}
 		stop()
 	}
@@ -191,7 +195,10 @@ func (h *hub) handle(name string) {
 func (h *hub) setErr(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err != nil && (h.err == nil || h.err.Error() != err.Error()) {
+	switch {
+	case err == nil && h.err == nil:
+		return
+	case err != nil && (h.err == nil || h.err.Error() != err.Error()):
 		h.logger.Warn("local registry cannot be read", "err", err)
 	}
 	h.err = err

@@ -277,6 +277,7 @@ func TestWhichCalls(t *testing.T) {
 			t.Errorf("%s of %q at %s: %v, want %v", c.method, c.token, c.host, got, c.want)
 		}
 	}
+	<-e.server.Ready() // that is when the registry has answered
 	r, err := healthpb.NewHealthClient(connect(t, e.Addr())).Check(t.Context(), &healthpb.HealthCheckRequest{})
 	if err != nil || r.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 		t.Error(r, err)
