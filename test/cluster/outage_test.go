@@ -23,8 +23,9 @@ func TestKill(t *testing.T) {
 	c := startEtcd(t, 1)
 	running := c.startEchoes(t, 3)
 	seen := c.record(t)
-	l := startLoad(t, rate{callers: 8, pause: 20 * time.Millisecond, every: 20 * time.Millisecond, chats: 9}, c.dial())
+	l := startLoad(t, rate{callers: 16, pause: 20 * time.Millisecond, every: 20 * time.Millisecond, chats: 9}, c.dial())
 	victim := running[0]
+	l.await(t, 200) // by then it has its share
 	killed := time.Now()
 	victim.Signal(t, syscall.SIGKILL)
 	victim.Wait(t)
