@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 
+	"google.golang.org/grpc"
+
 	"github.com/go-easyops/easyops/runtime/auth"
 )
 
@@ -71,4 +73,15 @@ func DialSubset(n int) DialOption {
 			c.fault(fmt.Errorf("DialSubset(%d): name how many instances, or -1 for all", n))
 		}
 	})
+}
+
+// DialTarget names the server by a gRPC target, such as
+// "dns:///echo.example.com:443", in place of the registry.
+func DialTarget(target string) DialOption {
+	return dialOption(func(c *config) { c.target = target })
+}
+
+// DialGRPC passes options on to grpc-go.
+func DialGRPC(opts ...grpc.DialOption) DialOption {
+	return dialOption(func(c *config) { c.dialOptions = append(c.dialOptions, opts...) })
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -89,11 +90,11 @@ func (g *grpcRoute) send(client grpc.ServerStream) (reset bool, err error) {
 	if broken {
 		return true, err
 	}
-	answer := g.masked(service, err)
-	if answer == err { //nolint:errorlint // whether it is the very one, as the service gave it
-		note(client.Context(), backend.Context())
+	if brokenOff(err) {
+		return false, g.brokeOff(service, err)
 	}
-	return false, answer
+	note(client.Context(), backend.Context())
+	return false, err
 }
 
 // note has the access log say which instance answered.
@@ -279,18 +280,16 @@ func answered(md metadata.MD) metadata.MD {
 // addresses, which are nobody's business in front of the edge.
 var ownTexts = []string{"error reading from server", "connection error", "the connection is draining", "transport is closing", "no instance of "}
 
-// masked returns the status of a service as it is, and something else for one that
-// only tells that the connection to it broke.
-func (g *grpcRoute) masked(service string, err error) error {
-	if status.Code(err) != codes.Unavailable {
-		return err
-	}
-	text := status.Convert(err).Message()
-	for _, beginning := range ownTexts {
-		if strings.Contains(text, beginning) {
-			g.tally.fail(g.log, "calls broken off by the service", err, "route", g.route.Name, "service", service)
-			return status.Errorf(codes.Unavailable, "%s broke the call off", service)
-		}
-	}
-	return err
+// brokenOff tells whether an error is none that the service has answered with, but says
+// only that the connection to it broke.
+func brokenOff(err error) bool {
+	st := status.Convert(err)
+	return st.Code() == codes.Unavailable &&
+		slices.ContainsFunc(ownTexts, func(text string) bool { return strings.Contains(st.Message(), text) })
+}
+
+// brokeOff is the answer to a call that was broken off.
+func (g *grpcRoute) brokeOff(service string, err error) error {
+	g.tally.fail(g.log, "calls broken off by the service", err, "route", g.route.Name, "service", service)
+	return status.Errorf(codes.Unavailable, "%s broke the call off", service)
 }
