@@ -177,15 +177,26 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		ReadHeaderTimeout: l.HTTPHeader,
 		ReadTimeout:       l.HTTPRead,
 		IdleTimeout:       l.HTTPIdle,
-		// Go 1.26 changes the table of the header encoder while it is in use,
-		// when a client sends SETTINGS_HEADER_TABLE_SIZE, and the process can
-		// end with a concurrent map access. No header fits a table of one byte.
-		HTTP2: &http.HTTP2Config{MaxEncoderHeaderTableSize: 1},
+		HTTP2:             http2Config(),
 		// It would answer without onceChunked.
 		DisableGeneralOptionsHandler: true,
 
 		MaxHeaderBytes: l.HTTPHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// http2Config bounds what a connection keeps of bodies that handlers do not read. A
+// stream may have a small part of it only, so that the others of the connection go on,
+// and a connection as much as one of gRPC's own: 250 streams of 64 KiB.
+func http2Config() *http.HTTP2Config {
+	return &http.HTTP2Config{
+		MaxReceiveBufferPerConnection: 16 << 20,
+		MaxReceiveBufferPerStream:     256 << 10,
+		// Go 1.26 changes the table of the header encoder while it is in use,
+		// when a client sends SETTINGS_HEADER_TABLE_SIZE, and the process can
+		// end with a concurrent map access. No header fits a table of one byte.
+		MaxEncoderHeaderTableSize: 1,
 	}
 }
 
@@ -203,6 +214,8 @@ func (s *Server) serveGRPC(w http.ResponseWriter, r *http.Request) {
 	if err := rc.SetReadDeadline(time.Time{}); err != nil {
 		s.log.Debug("read deadline", "err", err)
 	}
+	r = paced(r)
+	defer r.Body.Close()
 	s.grpcHTTP.ServeHTTP(w, r)
 }
 
@@ -225,7 +238,7 @@ func (s *Server) handlerOf(r route, counted *metrics.HTTPRoute) http.Handler {
 func (s *Server) serveHTTP(m *method, h http.Handler, origin *http.CrossOriginProtection, w http.ResponseWriter, req *http.Request) {
 	ctx, cancel := context.WithCancel(req.Context())
 	defer cancel()
-	c := &call{Context: ctx, cancel: cancel, method: m, begun: s.uptime(), request: req, use: s.port.UseOf(ctx)}
+	c := &call{Context: ctx, method: m, flight: &flight{begun: s.uptime(), use: s.port.UseOf(ctx)}, extra: &extra{cancel: cancel, request: req}}
 	answer := &response{ResponseWriter: w, call: c, counted: m.requests.Method(req.Method)}
 	c.use.Begin()
 	answer.counted.Started()
