@@ -6,6 +6,7 @@ GO ?= go
 ADDR ?= 127.0.0.1:4100
 FUZZTIME ?= 30
 TIMEOUT ?= 10m
+SOAK_TIME ?= 1h
 
 BUF := $(GO) tool -modfile=.tools/buf.mod buf
 TESTFLAGS := -shuffle=on -timeout=$(TIMEOUT)
@@ -14,7 +15,7 @@ TESTFLAGS := -shuffle=on -timeout=$(TIMEOUT)
 RACE = $(if $(shell command -v $$($(GO) env CC)),-race)
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-cluster generate build test test-real lint format fuzz bench screenshots clean check-race
+.PHONY: help run run-cluster generate build test test-real lint format fuzz bench bench-check soak screenshots clean check-race
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do \
@@ -50,16 +51,19 @@ test: check-race ## run the tests that need nothing but Go, with the race detect
 test-real: check-race ## run the tests with real foreign parts: grpc-js, python, curl, Chromium, a long load
 	.ci/parts
 	cd test && $(GO) test -tags=real -v -p=1 $(RACE) $(TESTFLAGS) ./...
+	cd bench/peers && $(GO) test -tags=real -v $(RACE) $(TESTFLAGS) ./...
 
 lint: ## check style, comments, .proto files and the house rules
 	$(GO) tool -modfile=.tools/golangci-lint.mod golangci-lint run ./...
 	cd test && $(GO) tool -modfile=../.tools/golangci-lint.mod golangci-lint run --build-tags=real ./...
 	cd bench && $(GO) tool -modfile=../.tools/golangci-lint.mod golangci-lint run ./...
+	cd bench/peers && $(GO) tool -modfile=../../.tools/golangci-lint.mod golangci-lint run --build-tags=real ./...
 	$(BUF) lint
 	$(BUF) format -d --exit-code
 	$(GO) mod tidy -diff
 	cd test && $(GO) mod tidy -diff
 	cd bench && $(GO) mod tidy -diff
+	cd bench/peers && $(GO) mod tidy -diff
 	$(GO) test -count=1 .
 
 format: ## format the Go and .proto files
@@ -77,6 +81,12 @@ fuzz: ## run each fuzz target for FUZZTIME seconds (30)
 
 bench: ## compare the cost with that of bare grpc-go: three quarters of an hour, with BENCH_PAIRS=3 six minutes
 	cd bench && $(GO) build -o ../.bin/bench . && ../.bin/bench $(addprefix -pairs=,$(BENCH_PAIRS)) -out=../.bin/bench-result
+
+bench-check: ## measure again what bench/ratios.json keeps, and tell what has moved: some ten minutes
+	cd bench && $(GO) build -o ../.bin/bench . && ../.bin/bench check -- -out=../.bin/bench-check $(addprefix -pairs=,$(BENCH_PAIRS)) $(addprefix -only=,$(BENCH_ONLY))
+
+soak: ## call, restart and operate servers for SOAK_TIME (1h), and tell what grows or fails
+	cd bench && $(GO) build -o ../.bin/soak-run ./soak && ../.bin/soak-run -time=$(SOAK_TIME) -out=../.bin/soak
 
 screenshots: build ## take the pictures in docs/images anew, from the example's cluster with Debian's Chromium: six minutes
 	cd test && $(GO) build -o ../.bin/screenshots ./browser/screenshots

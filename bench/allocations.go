@@ -15,6 +15,13 @@ type memory struct {
 	Nanos, Bytes, Allocs []float64 // for each call, client and server together
 }
 
+// memoryKinds are the benchmarks, and memoryServers what each calls. A test keeps
+// these in step.
+var (
+	memoryKinds   = []string{"Unary", "Stream", "Chat"}
+	memoryServers = []string{bare, bareAgain, barePresented, tuned, ours, nobody, identity}
+)
+
 // measureAllocations runs the benchmarks of this package over memory in place
 // of a network.
 func measureAllocations(s settings, r *report) error {
@@ -36,6 +43,27 @@ func measureAllocations(s settings, r *report) error {
 		}
 	}
 	return nil
+}
+
+// memoryOf is what was measured of a kind of calls and a server, or nil.
+func (r *report) memoryOf(kind, server string) *memory {
+	return r.Memory[kind+"/"+strings.ReplaceAll(server, " ", "_")] // which go test does
+}
+
+// memoryRatios are those of what calls allocate.
+func (r *report) memoryRatios() map[string]spread {
+	all := map[string]spread{}
+	for _, kind := range memoryKinds {
+		for _, of := range []struct{ of, by string }{{ours, bare}, {identity, nobody}} {
+			m, by := r.memoryOf(kind, of.of), r.memoryOf(kind, of.by)
+			if m == nil || by == nil {
+				continue
+			}
+			all[fmt.Sprintf("allocations/%s/%s:%s", kind, of.of, of.by)] = ratios(m.Allocs, by.Allocs)
+			all[fmt.Sprintf("bytes/%s/%s:%s", kind, of.of, of.by)] = ratios(m.Bytes, by.Bytes)
+		}
+	}
+	return all
 }
 
 // readBenchmarks adds what go test -bench has written, such as

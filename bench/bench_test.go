@@ -5,7 +5,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -24,10 +27,42 @@ var inMemory = []struct {
 	token bool
 }{
 	{bare, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis) }, false},
+	{bareAgain, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis) }, false},
+	{barePresented, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis) }, true},
 	{tuned, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis, transportOptions()...) }, false},
 	{ours, func(t testing.TB, lis net.Listener, _ string) { serveOurs(t, lis) }, false},
 	{nobody, func(t testing.TB, lis net.Listener, _ string) { serveOurs(t, lis, nobody) }, true},
 	{identity, func(t testing.TB, lis net.Listener, auth string) { serveOurs(t, lis, auth) }, true},
+}
+
+// What is run is what the report looks for.
+func TestBenchmarksAreReported(t *testing.T) {
+	var names []string
+	for _, s := range inMemory {
+		names = append(names, s.name)
+	}
+	if !slices.Equal(names, memoryServers) {
+		t.Errorf("benchmarks are of %q, the report has %q", names, memoryServers)
+	}
+	text, err := os.ReadFile("bench_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), "\nfunc Benchmark"); n != len(memoryKinds) {
+		t.Errorf("there are %d benchmarks, the report has %q", n, memoryKinds)
+	}
+	for _, k := range memoryKinds {
+		if !strings.Contains(string(text), "\nfunc Benchmark"+k+"(") {
+			t.Errorf("there is no benchmark %s", k)
+		}
+	}
+	r := &report{Memory: map[string]*memory{}}
+	if err := readBenchmarks([]byte("BenchmarkChat/bare_again-2 1 2 ns/op 3 B/op 4 allocs/op\n"), r.Memory); err != nil {
+		t.Fatal(err)
+	}
+	if m := r.memoryOf("Chat", bareAgain); m == nil || m.Allocs[0] != 4 {
+		t.Errorf("of %q there is %+v", bareAgain, m)
+	}
 }
 
 func serveBare(t testing.TB, lis net.Listener, opts ...grpc.ServerOption) {
@@ -69,7 +104,7 @@ func clientInMemory(t testing.TB, lis *bufconn.Listener) echov1.EchoServiceClien
 }
 
 // benchmark measures calls, and what client and server together allocate.
-func benchmark(b *testing.B, stream bool) {
+func benchmark(b *testing.B, k kind) {
 	spec, token, err := writeKeys(filepath.Join(b.TempDir(), "keys.json"))
 	if err != nil {
 		b.Fatal(err)
@@ -81,7 +116,7 @@ func benchmark(b *testing.B, stream bool) {
 				ctx = presenting(token)
 			}
 			s.serve(b, lis, spec)
-			call := callOf(ctx, clientInMemory(b, lis), stream)
+			call := callOf(ctx, clientInMemory(b, lis), k)
 			if err := call(); err != nil {
 				b.Fatal(err)
 			}
@@ -95,5 +130,6 @@ func benchmark(b *testing.B, stream bool) {
 	}
 }
 
-func BenchmarkUnary(b *testing.B)  { benchmark(b, false) }
-func BenchmarkStream(b *testing.B) { benchmark(b, true) }
+func BenchmarkUnary(b *testing.B)  { benchmark(b, unary) }
+func BenchmarkStream(b *testing.B) { benchmark(b, serverStream) }
+func BenchmarkChat(b *testing.B)   { benchmark(b, pingPong) }

@@ -1,24 +1,74 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 )
 
 // cell is what was measured of one workload.
 type cell struct {
-	Workload string
+	workload
 	Security string
 	Figures  map[string]*figures // by variant; the same index is the same turn
+	Without  map[string]string   `json:",omitempty"` // why there are no figures of a variant
 }
+
+// String names the workload of a cell.
+func (c *cell) String() string { return c.workload.String() + ", " + c.Security }
 
 // figures are those of one variant, a value for each turn.
 type figures struct {
-	CPU, RPS, P50, P99, RSS []float64 // µs a call, calls a second, µs, µs, MiB
+	CPU, RPS, P50, P99, P999, RSS []float64 // µs a call, calls a second, µs, µs, µs, MiB
+
+	Errors int    `json:",omitempty"` // of calls in all turns, where turns go on after errors
+	Err    string `json:",omitempty"` // the first of these
+}
+
+// note adds a turn.
+func (f *figures) note(before, after usage, o outcome) {
+	f.CPU = append(f.CPU, micros(after.CPU-before.CPU)/float64(o.Calls))
+	f.RPS = append(f.RPS, float64(o.Calls)/o.Elapsed.Seconds())
+	f.P50 = append(f.P50, micros(o.P50))
+	f.P99 = append(f.P99, micros(o.P99))
+	f.P999 = append(f.P999, micros(o.P999))
+	f.RSS = append(f.RSS, mebi(after.RSS))
+	if f.Errors += o.Errors; f.Err == "" {
+		f.Err = o.Err
+	}
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+func mebi(bytes int64) float64 { return float64(bytes) / (1 << 20) }
+
+// measure is one of the lists of figures.
+type measure func(f *figures) []float64
+
+func ofCPU(f *figures) []float64  { return f.CPU }
+func ofRPS(f *figures) []float64  { return f.RPS }
+func ofP50(f *figures) []float64  { return f.P50 }
+func ofP99(f *figures) []float64  { return f.P99 }
+func ofP999(f *figures) []float64 { return f.P999 }
+func ofRSS(f *figures) []float64  { return f.RSS }
+
+// ratio divides what was measured of two variants. It is of nothing where one of
+// them was not measured.
+func (c *cell) ratio(of, by string, m measure) spread {
+	a, b := c.Figures[of], c.Figures[by]
+	if a == nil || b == nil {
+		return spread{}
+	}
+	return ratios(m(a), m(b))
+}
+
+// leaveOut notes why a variant is not measured any more. What was measured of it
+// before is gone too, since it would not be of the same turns.
+func (c *cell) leaveOut(name, why string) {
+	if c.Without == nil {
+		c.Without = map[string]string{}
+	}
+	c.Without[name] = why
+	delete(c.Figures, name)
 }
 
 // callsOf returns the part that measures the calls of groups.
@@ -28,167 +78,76 @@ func callsOf(groups func(dir string) ([]group, error), into func(*report) *[]*ce
 		if err != nil {
 			return err
 		}
-		for _, g := range list {
-			cells, err := g.measureWorkloads(s)
-			if err != nil {
-				return err
-			}
-			*into(r) = append(*into(r), cells...)
-		}
-		return nil
+		return measureGroups(s, list, into(r))
 	}
 }
 
-// rig is all servers of a group and the load generator.
-type rig struct {
-	settings
-	group
-	servers  map[string]*child
-	addrs    map[string]string
-	load     *child
-	children []*child
+// measureGroups measures the calls of groups, one group after the other.
+func measureGroups(s settings, list []group, into *[]*cell) error {
+	progress("calls: about %v", estimate(s, list).Round(time.Second))
+	for _, g := range list {
+		cells, err := g.measureWorkloads(s)
+		if err != nil {
+			return err
+		}
+		*into = append(*into, cells...)
+	}
+	return nil
 }
 
-const (
-	turnsPerPair    = 4  // short turns that change often meet the same noise
-	turnsPerProcess = 16 // then all are started anew: some processes are luckier than others
-)
+// slices are how often the load generator calls for the length of a turn: in the
+// turn, in the tenth before it, and when processes warm up.
+func (g group) slices(s settings) float64 {
+	turns := s.pairs * g.turnsPerPair
+	processes := (turns + g.turnsPerProcess - 1) / g.turnsPerProcess
+	return (1.1*float64(turns) + float64(processes)) * float64(len(g.contenders)*len(g.workloads))
+}
+
+// lag is how long the load generator waits, in all turns and before them, for the
+// calls that are in flight at the end. A call is taken to need 50 µs of the
+// machine, one with many messages four times that.
+func (g group) lag(s settings) (all time.Duration) {
+	for _, w := range g.workloads {
+		each := 50 * time.Microsecond
+		if w.Kind == serverStream {
+			each *= 4
+		}
+		all += each * time.Duration(2*w.Concurrency*s.pairs*g.turnsPerPair*len(g.contenders))
+	}
+	return all
+}
+
+// estimate is how long all calls of groups take.
+func estimate(s settings, list []group) (all time.Duration) {
+	for _, g := range list {
+		all += time.Duration(g.slices(s)*float64(s.slice)) + g.lag(s)
+	}
+	return all
+}
 
 // measureWorkloads measures all workloads.
 func (g group) measureWorkloads(s settings) (cells []*cell, err error) {
 	for _, w := range g.workloads {
 		cells = append(cells, g.newCell(w))
 	}
-	for from, all := 0, s.pairs*turnsPerPair; from < all; from += turnsPerProcess {
-		to := min(all, from+turnsPerProcess)
+	for from, all := 0, s.pairs*g.turnsPerPair; from < all; from += g.turnsPerProcess {
+		to := min(all, from+g.turnsPerProcess)
 		progress("calls: %s, turns %d to %d of %d", g.security, from+1, to, all)
 		if err := g.measureTurns(s, cells, from, to); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", g.security, err)
 		}
 	}
 	return cells, nil
 }
 
-// measureTurns gives each workload some turns, with servers of their own.
-func (g group) measureTurns(s settings, cells []*cell, from, to int) (err error) {
-	r := &rig{settings: s, group: g, servers: map[string]*child{}, addrs: map[string]string{}}
-	defer func() { err = errors.Join(err, stopAll(r.children)) }()
-	if err := r.start(from/turnsPerProcess + 1); err != nil {
-		return err
-	}
-	for i, w := range g.workloads {
-		if err := r.measure(w, cells[i], from, to); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (g group) newCell(w workload) *cell {
-	c := &cell{Workload: w.String(), Security: g.security, Figures: map[string]*figures{}}
+	c := &cell{workload: w, Security: g.security, Figures: map[string]*figures{}}
 	for _, name := range g.contenders {
+		if why := g.without[name]; why != "" {
+			c.leaveOut(name, why)
+			continue
+		}
 		c.Figures[name] = &figures{}
 	}
 	return c
 }
-
-func (g *rig) start(process int) (err error) {
-	if g.load, err = g.child("load", "load", g.loadArgs...); err != nil {
-		return err
-	}
-	for _, name := range g.contenders {
-		args := append([]string{"-variant", name, "-registry", filepath.Join(g.dir, "registry")}, g.serveArgs...)
-		if g.profiles != "" {
-			file := fmt.Sprintf("%s-%s-%d.prof", strings.ReplaceAll(name, " ", "-"), g.security, process)
-			args = append(args, "-profile", filepath.Join(g.profiles, file))
-		}
-		if g.servers[name], err = g.child(name, "serve", args...); err != nil {
-			return err
-		}
-		var addr string
-		if err := g.servers[name].read(&addr); err != nil {
-			return err
-		}
-		g.addrs[name] = addr
-	}
-	return nil
-}
-
-func (g *rig) child(what, command string, args ...string) (*child, error) {
-	c, err := startChild(g.dir, what, append([]string{command}, args...)...)
-	if err == nil {
-		g.children = append(g.children, c)
-	}
-	return c, err
-}
-
-// measure gives each variant its turns. Their order changes from round to
-// round, so that what one leaves behind does not always meet the same next.
-func (g *rig) measure(w workload, c *cell, from, to int) error {
-	for _, name := range g.contenders {
-		if _, err := g.call(name, w, g.slice); err != nil { // warms up
-			return err
-		}
-	}
-	for round := from; round < to; round++ {
-		for _, name := range orderOf(g.contenders, round) {
-			if err := g.turn(name, w, c.Figures[name]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// orderOf turns the names by one place each second round, and backwards in
-// between.
-func orderOf(names []string, round int) []string {
-	at := round / 2 % len(names)
-	order := slices.Concat(names[at:], names[:at])
-	if round%2 == 1 {
-		slices.Reverse(order)
-	}
-	return order
-}
-
-func (g *rig) turn(name string, w workload, f *figures) error {
-	if _, err := g.call(name, w, g.slice/10); err != nil {
-		return err
-	}
-	before, err := g.usage(name)
-	if err != nil {
-		return err
-	}
-	o, err := g.call(name, w, g.slice)
-	if err != nil {
-		return err
-	}
-	after, err := g.usage(name)
-	if err != nil {
-		return err
-	}
-	f.CPU = append(f.CPU, micros(after.CPU-before.CPU)/float64(o.Calls))
-	f.RPS = append(f.RPS, float64(o.Calls)/o.Elapsed.Seconds())
-	f.P50 = append(f.P50, micros(o.P50))
-	f.P99 = append(f.P99, micros(o.P99))
-	f.RSS = append(f.RSS, mebi(after.RSS))
-	return nil
-}
-
-func (g *rig) call(name string, w workload, d time.Duration) (o outcome, err error) {
-	if err := g.load.ask(job{w, g.addrs[name], d}, &o); err != nil {
-		return o, err
-	}
-	if o.Err != "" {
-		return o, fmt.Errorf("a call to %s: %s", name, o.Err)
-	}
-	return o, nil
-}
-
-func (g *rig) usage(name string) (u usage, err error) {
-	return u, g.servers[name].ask(struct{}{}, &u)
-}
-
-func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-func mebi(bytes int64) float64 { return float64(bytes) / (1 << 20) }

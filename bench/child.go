@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// child is a process of this program that is spoken to in lines of JSON.
+// child is a process that is spoken to in lines of JSON.
 type child struct {
 	what    string
 	cmd     *exec.Cmd
@@ -21,13 +21,18 @@ type child struct {
 	request *json.Encoder
 }
 
-// startChild runs a subcommand. Its log is a file in dir.
+// startChild runs a subcommand of this program. Its log is a file in dir.
 func startChild(dir, what string, args ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	c := &child{what: what, cmd: exec.Command(self, args...)}
+	return startProgram(dir, what, self, args...)
+}
+
+// startProgram runs another program in the same way.
+func startProgram(dir, what, program string, args ...string) (c *child, err error) {
+	c = &child{what: what, cmd: exec.Command(program, args...)}
 	if c.log, err = os.Create(filepath.Join(dir, strings.ReplaceAll(what, " ", "-")+".log")); err != nil {
 		return nil, err
 	}

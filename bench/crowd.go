@@ -91,6 +91,7 @@ func (c *crowd) watch(ctx context.Context, update func([]registry.Instance)) err
 	ticker := time.NewTicker(changeTime)
 	defer ticker.Stop()
 	var began, told time.Time
+	var before int64 // changes
 	for fresh := false; ; {
 		select {
 		case <-ctx.Done():
@@ -98,10 +99,10 @@ func (c *crowd) watch(ctx context.Context, update func([]registry.Instance)) err
 		case <-ticker.C:
 		}
 		if !c.changing.Load() {
-			began = time.Now()
+			began, before = time.Now(), c.changes.Load()
 			continue
 		}
-		for due := int64(time.Since(began).Seconds() * changesPerSecond); c.changes.Load() < due; fresh = true {
+		for due := before + int64(time.Since(began).Seconds()*changesPerSecond); c.changes.Load() < due; fresh = true {
 			if err := c.change(); err != nil {
 				return err
 			}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/stats"
 
+	"github.com/go-easyops/easyops/bench/serving"
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 	"github.com/go-easyops/easyops/runtime/registry"
 	"github.com/go-easyops/easyops/runtime/routing"
@@ -65,7 +66,7 @@ func discover(args []string) error {
 	profile := fs.String("profile", "", "a file for a CPU profile")
 	_ = fs.Parse(args) // it exits
 
-	stop, err := startProfile(*profile)
+	stop, err := serving.StartProfile(*profile)
 	if err != nil {
 		return err
 	}
@@ -87,7 +88,7 @@ func (c *crowd) measure(variant string, limit, changing time.Duration) (d discov
 		return d, err
 	}
 	defer conn.Close()
-	call := callOf(ctx, echov1.NewEchoServiceClient(conn), false)
+	call := callOf(ctx, echov1.NewEchoServiceClient(conn), unary)
 	if err := call(); err == nil {
 		d.Answered, d.First, d.FirstCPU = true, time.Since(begin), cpuNow()-base
 		d.Settled = atRest(ctx)
@@ -99,7 +100,7 @@ func (c *crowd) measure(variant string, limit, changing time.Duration) (d discov
 		c.takeChanges(&d, changing)
 		again, cancel := context.WithTimeout(context.Background(), limit)
 		defer cancel()
-		if err := callOf(again, echov1.NewEchoServiceClient(conn), false)(); err != nil {
+		if err := callOf(again, echov1.NewEchoServiceClient(conn), unary)(); err != nil {
 			return d, err
 		}
 	}
@@ -117,7 +118,7 @@ func (c *crowd) takeChanges(d *discovered, changing time.Duration) {
 
 // memory notes what the process has: garbage counts as a part of its RSS alone.
 func (d *discovered) memory() error {
-	u, err := ownUsage()
+	u, err := serving.OwnUsage()
 	d.RSS = u.RSS
 	runtime.GC()
 	runtime.GC() // what the first one finalized
@@ -152,7 +153,7 @@ func atRest(ctx context.Context) bool {
 
 // cpuNow is what the process has used.
 func cpuNow() time.Duration {
-	u, _ := ownUsage() // it was asked before
+	u, _ := serving.OwnUsage() // it was asked before
 	return u.CPU
 }
 
@@ -162,9 +163,13 @@ type client interface {
 	Close() error
 }
 
-// dial returns a client of the variant. It does not connect yet.
+// dial returns a client of the variant. It does not connect yet. Its connections are
+// not counted where open is nil.
 func (c *crowd) dial(variant string, open *counter) (client, error) {
-	opts := []grpc.DialOption{grpc.WithTransportCredentials(plaintext.NewCredentials()), grpc.WithStatsHandler(open)}
+	opts := []grpc.DialOption{grpc.WithTransportCredentials(plaintext.NewCredentials())}
+	if open != nil {
+		opts = append(opts, grpc.WithStatsHandler(open))
+	}
 	if variant == ours {
 		return routing.Dial(routing.Config{Service: crowdService, Registry: c}, opts...)
 	}

@@ -225,9 +225,9 @@ func (r *report) discoveryGoals() (list []goal) {
 		}
 		list = append(
 			list,
-			goal{fmt.Sprintf("first answer with %d instances, ms", many), spreadOf(f.First), 1000},
-			goal{fmt.Sprintf("CPU of the client with %d instances and %d changes a second, cores", many, changesPerSecond), spreadOf(f.Load), 0.1},
-			goal{fmt.Sprintf("memory of the client for each of %d instances, KiB of RSS", many), spreadOf(f.MemoryOfEach), 4},
+			goal{What: fmt.Sprintf("first answer with %d instances, ms", many), Figure: spreadOf(f.First), AtMost: 1000},
+			goal{What: fmt.Sprintf("CPU of the client with %d instances and %d changes a second, cores", many, changesPerSecond), Figure: spreadOf(f.Load), AtMost: 0.1},
+			goal{What: fmt.Sprintf("memory of the client for each of %d instances, KiB of RSS", many), Figure: spreadOf(f.MemoryOfEach), AtMost: 4},
 		)
 	}
 	return list

@@ -86,15 +86,22 @@ func TestCrowd(t *testing.T) {
 		}
 		c.changing.Store(true)
 		time.Sleep(seconds * time.Second)
+		c.changing.Store(false)
+		time.Sleep(seconds * time.Second)
+		if n := c.changes.Load(); n > changesPerSecond*seconds {
+			t.Errorf("there are %d changes after %d s and a pause", n, seconds)
+		}
+		c.changing.Store(true)
+		time.Sleep(seconds * time.Second)
 		cancel()
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
-		if n := len(lists); n < 1+4*seconds || n > 2+5*seconds {
-			t.Errorf("there are %d lists in %d s", n, seconds)
+		if n := len(lists); n < 1+2*4*seconds || n > 2*(2+5*seconds) {
+			t.Errorf("there are %d lists in %d s, twice", n, seconds)
 		}
-		if n := c.changes.Load(); n < changesPerSecond*seconds-2 || n > changesPerSecond*seconds {
-			t.Errorf("there are %d changes in %d s", n, seconds)
+		if n := c.changes.Load(); n < 2*(changesPerSecond*seconds-2) || n > 2*changesPerSecond*seconds {
+			t.Errorf("there are %d changes in %d s, twice", n, seconds)
 		}
 		for _, list := range lists {
 			checkCrowd(t, list, size)

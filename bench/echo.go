@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 
 	"google.golang.org/grpc"
 
@@ -24,4 +26,19 @@ func (echo) Repeat(req *echov1.RepeatRequest, stream grpc.ServerStreamingServer[
 		}
 	}
 	return nil
+}
+
+func (echo) Chat(stream grpc.BidiStreamingServer[echov1.ChatRequest, echov1.ChatResponse]) error {
+	for {
+		req, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(&echov1.ChatResponse{Message: req.GetMessage()}); err != nil {
+			return err
+		}
+	}
 }

@@ -22,7 +22,7 @@ const (
 )
 
 // edgeWorkloads are unary calls, few and many at a time, and streams.
-var edgeWorkloads = []workload{{false, 1}, {false, 16}, {false, 128}, {true, 16}}
+var edgeWorkloads = []workload{{unary, 1}, {unary, 16}, {unary, 128}, {serverStream, 16}}
 
 // fronts are the processes through which a server is called, and what is needed
 // for that.
@@ -94,7 +94,7 @@ func buildEasyops(dir string) (string, error) {
 // and then, as for other calls.
 func (f *fronts) measureCalls() (cells []*cell, err error) {
 	for _, w := range edgeWorkloads {
-		c := &cell{Workload: w.String(), Security: f.security, Figures: map[string]*figures{}}
+		c := &cell{workload: w, Security: f.security, Figures: map[string]*figures{}}
 		for _, name := range f.names {
 			c.Figures[name] = &figures{}
 		}
@@ -241,16 +241,12 @@ func (f *fronts) turn(name string, w workload, to *figures) error {
 	if err != nil {
 		return err
 	}
-	to.CPU = append(to.CPU, micros(after.CPU-before.CPU)/float64(o.Calls))
-	to.RPS = append(to.RPS, float64(o.Calls)/o.Elapsed.Seconds())
-	to.P50 = append(to.P50, micros(o.P50))
-	to.P99 = append(to.P99, micros(o.P99))
-	to.RSS = append(to.RSS, mebi(after.RSS))
+	to.note(before, after, o)
 	return nil
 }
 
 func (f *fronts) call(name string, w workload, d time.Duration) (o outcome, err error) {
-	if err := f.load.ask(job{w, f.addrs[name], d}, &o); err != nil {
+	if err := f.load.ask(job{workload: w, Addr: f.addrs[name], Duration: d}, &o); err != nil {
 		return o, err
 	}
 	if o.Err != "" {

@@ -29,7 +29,7 @@ func TestEdge(t *testing.T) {
 		t.Errorf("there are %d workloads", len(r.Edge))
 	}
 	for _, c := range r.Edge {
-		checkFigures(t, c, names)
+		checkFigures(t, c, names, turnsPerPair)
 	}
 	for _, direction := range directions {
 		for _, name := range movers {

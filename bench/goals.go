@@ -3,19 +3,22 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // goal is a bound that a figure should keep.
 type goal struct {
-	What   string
-	Figure spread
-	AtMost float64
+	What    string
+	Figure  spread
+	AtMost  float64
+	Aim     float64 `json:",omitempty"` // what would be better still; 0: nothing
+	Control spread  `json:",omitzero"`  // the same figure of a server and itself: what chance makes of it
 }
 
 // holds tells whether the median keeps the bound.
 func (g goal) holds() string {
 	switch {
+	case g.Figure.N == 0:
+		return "not measured"
 	case g.Figure.Median > g.AtMost:
 		return "no"
 	case g.Figure.Q3 > g.AtMost:
@@ -27,47 +30,37 @@ func (g goal) holds() string {
 
 // goals are those about which something was measured.
 func (r *report) goals() (list []goal) {
-	list = append(ofAll.goals(r.Calls), ofIdentity.goals(r.Identity)...)
-	for _, bound := range []struct {
-		of, by string
-		most   float64
-	}{{ours, bare, 2}, {identity, nobody, 1}} {
-		if m, by := r.Memory["Unary/"+bound.of], r.Memory["Unary/"+bound.by]; m != nil && by != nil {
-			what := fmt.Sprintf("allocations of a unary call of %s, more than %s", bound.of, bound.by)
-			list = append(list, goal{what, differences(m.Allocs, by.Allocs), bound.most})
-		}
+	for _, k := range r.compared() {
+		list = append(list, k.comparison.goals(k.cells)...)
 	}
-	if len(r.Start) > 0 {
-		list = append(list, goal{"start to first answer against bare", ratios(r.Start[ours], r.Start[bare]), 1.5})
-	}
-	if e, by := r.Plugin[ourPlugin], r.Plugin[grpcsOwn]; e != nil && by != nil {
-		list = append(
-			list,
-			goal{"plugin's wall time against " + grpcsOwn, ratios(e.Wall, by.Wall), 0.85},
-			goal{"plugin's peak memory against " + grpcsOwn, ratios(e.Peak, by.Peak), 1},
-		)
-	}
-	return slices.Concat(list, r.tableGoals(), r.discoveryGoals(), r.transferGoals())
+	return slices.Concat(list, ofPeers.goals(r.Peers), r.memoryGoals(), r.weightGoals(), r.pluginGoals(), r.tableGoals(), r.discoveryGoals(), r.transferGoals(), r.clientGoals(), r.operationGoals())
 }
 
-// goals are those of unary calls that are not one by one.
-func (k comparison) goals(cells []*cell) (list []goal) {
-	for _, c := range cells {
-		if !isGoal(c) {
+// memoryGoals are about what small unary calls allocate. Where a token is looked
+// at, it is by who gets one and does not.
+func (r *report) memoryGoals() (list []goal) {
+	for _, bound := range []struct {
+		of, by, control string
+		allocs          float64
+		bytes           bool // not more
+	}{{ours, bare, bareAgain, 2, true}, {identity, barePresented, "", 2, true}, {identity, nobody, "", 1, false}} {
+		of, by, control := r.memoryOf("Unary", bound.of), r.memoryOf("Unary", bound.by), r.memoryOf("Unary", bound.control)
+		if of == nil || by == nil {
 			continue
 		}
-		for _, bound := range k.against {
-			if bound.atMost == 0 {
-				continue
-			}
-			what := fmt.Sprintf("server CPU per call against %s: %s", bound.by, c)
-			list = append(list, goal{what, ratios(c.Figures[k.of].CPU, c.Figures[bound.by].CPU), bound.atMost})
+		if control == nil {
+			control = &memory{}
+		}
+		what := fmt.Sprintf("of a unary call of %s, more than %s", bound.of, bound.by)
+		list = append(list, goal{What: "allocations " + what, Figure: differences(of.Allocs, by.Allocs), AtMost: bound.allocs, Control: differences(control.Allocs, by.Allocs)})
+		if bound.bytes {
+			list = append(list, goal{What: "bytes " + what, Figure: differences(of.Bytes, by.Bytes), Control: differences(control.Bytes, by.Bytes)})
 		}
 	}
 	return list
 }
 
-// isGoal tells whether bounds are set for a workload.
+// isGoal tells whether bounds of CPU are set for a workload.
 func isGoal(c *cell) bool {
-	return !strings.HasPrefix(c.Workload, "stream") && !strings.HasSuffix(c.Workload, " 1")
+	return c.Kind == unary && (c.Concurrency == 16 || c.Concurrency == 128)
 }

@@ -7,56 +7,118 @@ type group struct {
 	security            string   // how they are called, for people and as a part of a file's name
 	serveArgs, loadArgs []string // options of the servers, and of the load generator
 	comparison
-	workloads []workload
+	workloads  []workload
+	presenting []string // whose callers present the token and the certificate that the load generator has
+
+	turnsPerPair, turnsPerProcess int
+
+	peers    map[string]peer   // those of the contenders that are programs of their own
+	without  map[string]string // why some of the contenders are not measured
+	tolerant bool              // who fails is left out, and callers go on after errors
 }
 
-// comparison is of a server with others.
-type comparison struct {
-	of         string
-	against    []bound
-	control    string   // the first of the others once more: how far figures differ by chance
-	contenders []string // in the order of their turns: those that are compared closest are neighbours
-}
-
-// bound is how much CPU a call should cost at most, as a part of what it costs by
-// another server.
-type bound struct {
-	by     string
-	atMost float64 // 0: nothing is aimed at
-}
-
-var (
-	ofAll = comparison{
-		of: ours, against: []bound{{bare, 0.95}, {tuned, 1.05}, {roomy, 0}, {serveHTTP, 0.35}}, control: bareAgain,
-		contenders: []string{roomy, ours, tuned, bare, bareAgain, serveHTTP},
+// argsOf are the options of a server.
+func (g group) argsOf(name string) []string {
+	if p, ok := g.peers[name]; ok {
+		return p.options
 	}
-	ofIdentity = comparison{
-		of: identity, against: []bound{{nobody, 1.03}}, control: nobodyAgain,
-		contenders: []string{identity, nobody, nobodyAgain},
-	}
-)
+	return g.serveArgs
+}
 
-// callGroups are those of what everything together costs.
+// mutual is the security of calls over TLS whose callers present a certificate
+// and a token.
+const mutual = "mTLS, token"
+
+// callGroups are those of what everything together costs. Callers present a token
+// to easyops, and to nobody else: bare grpc-go is not made dearer by what it would
+// not look at. In the last group they present a certificate, too, for which only
+// easyops asks: to the others calls are over TLS.
 func callGroups(dir string) ([]group, error) {
-	workloads := []workload{{false, 1}, {false, 16}, {false, 128}, {true, 16}}
-	cert := filepath.Join(dir, "cert.pem")
-	return []group{
-		{"plaintext", nil, nil, ofAll, workloads},
-		{"TLS", []string{"-cert", cert}, []string{"-ca", cert}, ofAll, workloads},
-	}, writeCert(cert)
+	m, err := writeMaterial(dir)
+	if err != nil {
+		return nil, err
+	}
+	var groups []group
+	for _, w := range m.ways() {
+		g := group{
+			security: w.name, serveArgs: w.serveArgs(true, true), loadArgs: w.loadArgs(), comparison: ofAll,
+			workloads:    []workload{{unary, 1}, {unary, 16}, {unary, 128}, {serverStream, 16}, {pingPong, 16}},
+			presenting:   []string{ours},
+			turnsPerPair: turnsPerPair, turnsPerProcess: turnsPerProcess,
+		}
+		if w.name == mutual {
+			g.comparison = ofMutual
+		}
+		groups = append(groups, g)
+	}
+	return groups, nil
 }
 
 // identityGroups are those of what it costs to know who calls. What callers
 // present is the same, whether it is looked at or not.
 func identityGroups(dir string) ([]group, error) {
-	workloads := []workload{{false, 16}, {false, 128}}
-	cert := filepath.Join(dir, "cert.pem")
-	spec, token, err := writeKeys(filepath.Join(dir, "keys.json"))
+	m, err := writeMaterial(dir)
 	if err != nil {
 		return nil, err
 	}
-	return []group{
-		{"token", []string{"-auth", spec}, []string{"-token", token}, ofIdentity, workloads},
-		{"mTLS", []string{"-auth", "mtls", "-cert", cert, "-ca", cert}, []string{"-ca", cert, "-cert", cert}, ofIdentity, workloads},
-	}, writeCert(cert)
+	base := group{
+		comparison: ofIdentity, workloads: []workload{{unary, 16}, {unary, 128}}, presenting: ofIdentity.contenders,
+		turnsPerPair: turnsPerPair, turnsPerProcess: turnsPerProcess,
+	}
+	byToken, byCert := base, base
+	byToken.security, byToken.serveArgs, byToken.loadArgs = "token", []string{"-auth", m.auth}, []string{"-token", m.token}
+	byCert.security, byCert.serveArgs = "mTLS", []string{"-auth", "mtls", "-cert", m.cert, "-ca", m.cert}
+	byCert.loadArgs = []string{"-ca", m.cert, "-cert", m.cert}
+	return []group{byToken, byCert}, nil
+}
+
+// material is what servers and callers know each other by.
+type material struct {
+	cert        string // a file with certificate and key, which is its own authority
+	auth, token string // how tokens are verified, and one
+}
+
+func writeMaterial(dir string) (m material, err error) {
+	m.cert = filepath.Join(dir, "cert.pem")
+	if m.auth, m.token, err = writeKeys(filepath.Join(dir, "keys.json")); err != nil {
+		return m, err
+	}
+	return m, writeCert(m.cert)
+}
+
+// way is how servers are called.
+type way struct {
+	material
+	name             string
+	encrypted, asked bool // by TLS; for a certificate
+}
+
+func (m material) ways() []way {
+	return []way{{m, "plaintext", false, false}, {m, "TLS", true, false}, {m, mutual, true, true}}
+}
+
+// serveArgs are the options of a server, which may ask for certificates, where that
+// is the way, and verify tokens.
+func (w way) serveArgs(asks, verifies bool) (args []string) {
+	if w.encrypted {
+		args = append(args, "-cert", w.cert)
+	}
+	if w.asked && asks {
+		args = append(args, "-ca", w.cert)
+	}
+	if verifies {
+		args = append(args, "-auth", w.auth)
+	}
+	return args
+}
+
+// loadArgs are the options of the load generator.
+func (w way) loadArgs() (args []string) {
+	if w.encrypted {
+		args = append(args, "-ca", w.cert)
+	}
+	if w.asked {
+		args = append(args, "-cert", w.cert)
+	}
+	return append(args, "-token", w.token)
 }

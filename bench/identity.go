@@ -14,27 +14,45 @@ const (
 	audience = "https://bench.test"
 )
 
+// alice is whose token calls have where they have one.
+const alice = "0190f5ae-0c55-7d10-8d9e-b1a2c3d4e5f6"
+
 // writeKeys writes the keys of an issuer into a file. It returns how tokens are
 // verified by them, and one of its tokens, for a day.
 func writeKeys(file string) (spec, token string, err error) {
-	public, private, err := ed25519.GenerateKey(nil)
+	spec, tokens, err := writeKeysOf(file, alice)
 	if err != nil {
 		return "", "", err
+	}
+	return spec, tokens[0], nil
+}
+
+// writeKeysOf does so for a token of each subject.
+func writeKeysOf(file string, subjects ...string) (spec string, tokens []string, err error) {
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return "", nil, err
 	}
 	keys := object{"keys": []object{{
 		"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "1", "x": base64.RawURLEncoding.EncodeToString(public),
 	}}}
 	if err := os.WriteFile(file, keys.json(), 0o600); err != nil {
-		return "", "", err
+		return "", nil, err
 	}
-	now := time.Now()
+	for _, subject := range subjects {
+		tokens = append(tokens, tokenOf(private, subject, time.Now()))
+	}
+	return "jwks:" + file + "?" + url.Values{"issuer": {issuer}, "audience": {audience}}.Encode(), tokens, nil
+}
+
+// tokenOf returns a token as those of many issuers are.
+func tokenOf(key ed25519.PrivateKey, subject string, now time.Time) string {
 	signed := object{"alg": "EdDSA", "typ": "JWT", "kid": "1"}.part() + "." + object{
 		"iss": issuer, "aud": audience, "iat": now.Unix(), "exp": now.Add(24 * time.Hour).Unix(), "jti": "0190f5ae-7b1d-7c33-9a53-5f0d2c1b4e6a",
-		"sub": "0190f5ae-0c55-7d10-8d9e-b1a2c3d4e5f6", "name": "Alice Example", "email": "alice@example.com", "azp": "web-frontend", "scope": "openid profile email",
+		"sub": subject, "name": "Alice Example", "email": "alice@example.com", "azp": "web-frontend", "scope": "openid profile email",
 		"groups": []string{"staff", "engineering", "oncall", "release-managers"},
 	}.part()
-	token = signed + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(private, []byte(signed)))
-	return "jwks:" + file + "?" + url.Values{"issuer": {issuer}, "audience": {audience}}.Encode(), token, nil
+	return signed + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(signed)))
 }
 
 // object is a JSON object of strings, numbers and lists.

@@ -7,55 +7,33 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	plaintext "google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
-	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 	"github.com/go-easyops/easyops/runtime/auth"
 )
-
-const (
-	messageBytes      = 100 // of each request and response
-	messagesPerStream = 100
-	callersPerConn    = 16
-)
-
-// workload is what is called.
-type workload struct {
-	Stream      bool // Repeat instead of Echo
-	Concurrency int  // calls in flight
-}
-
-func (w workload) String() string {
-	if w.Stream {
-		return fmt.Sprintf("stream of %d, concurrency %d", messagesPerStream, w.Concurrency)
-	}
-	return fmt.Sprintf("unary, concurrency %d", w.Concurrency)
-}
 
 // job is what the load generator is asked for.
 type job struct {
 	workload
-	Addr     string
-	Duration time.Duration
+	Addr       string
+	Duration   time.Duration
+	Presenting bool // the callers present the token and the certificate that the load generator has
+	Tolerant   bool // callers go on after errors
 }
 
-// outcome is what callers have seen. Err is the first error, if any.
+// outcome is what callers have seen. Err is the first error, if any. The other
+// figures are those of calls without.
 type outcome struct {
-	Calls    int
-	Elapsed  time.Duration
-	P50, P99 time.Duration
-	Err      string
+	Calls, Errors  int
+	Elapsed        time.Duration
+	P50, P99, P999 time.Duration
+	Err            string
 }
 
 // load does the jobs that it reads, one a line, and answers each with its
@@ -63,15 +41,14 @@ type outcome struct {
 func load(args []string) error {
 	fs := flag.NewFlagSet("load", flag.ExitOnError)
 	ca := fs.String("ca", "", "a file with the authority of the servers, for TLS")
-	cert := fs.String("cert", "", "a file with the certificate and the key of the callers, for TLS")
-	token := fs.String("token", "", "a token that goes with each call")
+	cert := fs.String("cert", "", "a file with the certificate and the key of the callers that present one, for TLS")
+	token := fs.String("token", "", "a token that goes with each call of those that present one")
 	_ = fs.Parse(args) // it exits
 
-	creds, err := credentialsOf(*ca, *cert)
+	callers, err := newCallers(*ca, *cert, *token)
 	if err != nil {
 		return err
 	}
-	callers := callers{creds: creds, ctx: presenting(*token), conns: map[string][]*grpc.ClientConn{}}
 	jobs, answers := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
 	for {
 		var j job
@@ -118,93 +95,4 @@ func presenting(token string) context.Context {
 		return context.Background()
 	}
 	return metadata.AppendToOutgoingContext(context.Background(), auth.UserHeader, "Bearer "+token)
-}
-
-// callers keeps the connections to each server.
-type callers struct {
-	creds credentials.TransportCredentials
-	ctx   context.Context //nolint:containedctx // all calls have it
-	conns map[string][]*grpc.ClientConn
-}
-
-// clients returns a client for each connection that a job needs.
-func (c callers) clients(j job) ([]echov1.EchoServiceClient, error) {
-	want := (j.Concurrency + callersPerConn - 1) / callersPerConn
-	for len(c.conns[j.Addr]) < want {
-		conn, err := grpc.NewClient("passthrough:///"+j.Addr, grpc.WithTransportCredentials(c.creds))
-		if err != nil {
-			return nil, err
-		}
-		c.conns[j.Addr] = append(c.conns[j.Addr], conn)
-	}
-	clients := make([]echov1.EchoServiceClient, want)
-	for i := range clients {
-		clients[i] = echov1.NewEchoServiceClient(c.conns[j.Addr][i])
-	}
-	return clients, nil
-}
-
-func (c callers) do(j job) (outcome, error) {
-	clients, err := c.clients(j)
-	if err != nil {
-		return outcome{}, err
-	}
-	latencies := make([][]time.Duration, j.Concurrency)
-	errs := make([]error, j.Concurrency)
-	var wg sync.WaitGroup
-	begin := time.Now()
-	for i := range j.Concurrency {
-		wg.Go(func() {
-			latencies[i], errs[i] = callUntil(begin.Add(j.Duration), callOf(c.ctx, clients[i%len(clients)], j.Stream))
-		})
-	}
-	wg.Wait()
-	o := outcome{Elapsed: time.Since(begin)}
-	all := slices.Concat(latencies...)
-	slices.Sort(all)
-	o.Calls, o.P50, o.P99 = len(all), quantile(all, 0.5), quantile(all, 0.99)
-	if err := errors.Join(errs...); err != nil {
-		o.Err, _, _ = strings.Cut(err.Error(), "\n")
-	}
-	return o, nil
-}
-
-// callUntil calls until a time has come, at least once, and returns how long
-// each call took.
-func callUntil(end time.Time, call func() error) (took []time.Duration, err error) {
-	took = make([]time.Duration, 0, 16<<10)
-	for now := time.Now(); ; {
-		if err := call(); err != nil {
-			return took, err
-		}
-		after := time.Now()
-		took = append(took, after.Sub(now))
-		if !after.Before(end) {
-			return took, nil
-		}
-		now = after
-	}
-}
-
-// callOf returns a function that makes one call.
-func callOf(ctx context.Context, client echov1.EchoServiceClient, stream bool) func() error {
-	message := strings.Repeat("x", messageBytes)
-	if !stream {
-		req := &echov1.EchoRequest{Message: message}
-		return func() error {
-			_, err := client.Echo(ctx, req)
-			return err
-		}
-	}
-	req := &echov1.RepeatRequest{Message: message, Count: messagesPerStream}
-	return func() error {
-		s, err := client.Repeat(ctx, req)
-		for err == nil {
-			_, err = s.Recv()
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		return err
-	}
 }

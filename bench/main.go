@@ -1,9 +1,9 @@
 // Bench compares easyops with bare grpc-go and with protoc-gen-go-grpc: what a
 // call costs, how soon a server answers, what a call allocates, what the plugin
 // needs, and what many instances cost a client. It compares easyops that knows
-// who calls with easyops that does not, too, measures what it notes of each call,
-// and what it costs to call by way of the edge. It is run by make bench, in this
-// directory.
+// who calls with easyops that does not, too, and with servers of other frameworks,
+// measures what it notes of each call, and what it costs to call by way of the
+// edge. It is run by make bench, in this directory.
 //
 // Whatever is compared runs in turns, in processes of its own, so that what
 // else the machine does meets all alike. The program is also its own server and
@@ -11,9 +11,18 @@
 //
 //	bench serve      serves one variant; run by bench
 //	bench load       calls servers; run by bench
+//	bench hold       keeps connections and streams open; run by bench
 //	bench discover   finds one of many instances; run by bench
+//	bench client     calls by one of several kinds of clients; run by bench
+//	bench picks      chooses instances, and calls none; run by bench
+//	bench operate    serves what is looked after; run by bench
 //	bench request    writes a request for plugins; run by bench
 //	bench response   checks the answer of a plugin; run by bench
+//
+// What one run has found is kept for later ones to be compared with:
+//
+//	bench check      measures anew, and tells which ratios have moved
+//	bench store      keeps the ratios of a result
 package main
 
 import (
@@ -42,9 +51,15 @@ func main() {
 var subcommands = map[string]func(args []string) error{
 	"serve":    serve,
 	"load":     load,
+	"hold":     hold,
 	"discover": discover,
+	"client":   clientProcess,
+	"picks":    picks,
+	"operate":  operate,
 	"request":  writeRequest,
 	"response": checkResponse,
+	"check":    check,
+	"store":    store,
 }
 
 // settings are what a run is told.
@@ -66,17 +81,21 @@ type part struct {
 	measure func(s settings, r *report) error
 }
 
-const partNames = "start,allocations,tables,plugin,discovery,calls,identity,edge"
+const partNames = "start,weight,allocations,tables,plugin,discovery,calls,identity,peers,edge,client,operation"
 
 var parts = []part{
 	{"start", measureStart},
+	{"weight", measureWeight},
 	{"allocations", measureAllocations},
 	{"tables", measureTables},
 	{"plugin", measurePlugin},
 	{"discovery", measureDiscovery},
 	{"calls", callsOf(callGroups, func(r *report) *[]*cell { return &r.Calls })},
 	{"identity", callsOf(identityGroups, func(r *report) *[]*cell { return &r.Identity })},
+	{"peers", measurePeers},
 	{"edge", measureEdge},
+	{"client", measureClient},
+	{"operation", measureOperation},
 }
 
 func run(args []string) error {
@@ -84,8 +103,19 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	if s.dir, err = os.MkdirTemp("", "bench-"); err != nil {
+	r, err := measureAll(s)
+	if err != nil {
 		return err
+	}
+	_, err = fmt.Print(r.markdown())
+	progress("The same is in %s.md, each value in %[1]s.json, and charts are %[1]s-*.svg.", s.out)
+	return err
+}
+
+// measureAll measures what the settings name, and saves it.
+func measureAll(s settings) (_ *report, err error) {
+	if s.dir, err = os.MkdirTemp("", "bench-"); err != nil {
+		return nil, err
 	}
 	defer os.RemoveAll(s.dir)
 	r := newReport(s)
@@ -94,15 +124,13 @@ func run(args []string) error {
 			continue
 		}
 		if err := p.measure(s, r); err != nil {
-			return fmt.Errorf("%s: %w", p.name, err)
+			return nil, fmt.Errorf("%s: %w", p.name, err)
 		}
 		if err := r.save(s.out); err != nil { // the next may take long
-			return err
+			return nil, err
 		}
 	}
-	_, err = fmt.Print(r.markdown())
-	progress("The same is in %s.md, and each value in %s.json.", s.out, s.out)
-	return err
+	return r, nil
 }
 
 func parseSettings(args []string) (settings, error) {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -62,10 +60,11 @@ func TestCalls(t *testing.T) {
 		part      string
 		cells     func(*report) []*cell
 		workloads int
-		comparison
+		of        string
+		profiles  int // one of each server
 	}{
-		{"calls", func(r *report) []*cell { return r.Calls }, 2 * 4, ofAll},
-		{"identity", func(r *report) []*cell { return r.Identity }, 2 * 2, ofIdentity},
+		{"calls", func(r *report) []*cell { return r.Calls }, 3 * 5, ours, 2*len(ofAll.contenders) + len(ofMutual.contenders)},
+		{"identity", func(r *report) []*cell { return r.Identity }, 2 * 2, identity, 2 * len(ofIdentity.contenders)},
 	} {
 		t.Run(c.part, func(t *testing.T) {
 			s := settings{pairs: 1, slice: time.Millisecond, dir: t.TempDir(), profiles: t.TempDir()}
@@ -76,14 +75,16 @@ func TestCalls(t *testing.T) {
 			if cells := c.cells(r); len(cells) != c.workloads || len(r.Calls)+len(r.Identity) != c.workloads {
 				t.Errorf("there are %d workloads", len(cells))
 			}
-			for _, cell := range c.cells(r) {
-				checkFigures(t, cell, c.contenders)
+			for _, k := range r.compared() {
+				for _, cell := range k.cells {
+					checkFigures(t, cell, k.contenders, turnsPerPair)
+				}
 			}
 			if log, _ := os.ReadFile(filepath.Join(s.dir, c.of+".log")); !strings.Contains(string(log), "registered") {
 				t.Errorf("%s is not in a registry: %s", c.of, log)
 			}
-			if files, _ := os.ReadDir(s.profiles); len(files) != 2*len(c.contenders) {
-				t.Errorf("there are %d profiles", len(files))
+			if files, _ := os.ReadDir(s.profiles); len(files) != c.profiles {
+				t.Errorf("there are %d profiles, want %d", len(files), c.profiles)
 			}
 		})
 	}
@@ -98,11 +99,15 @@ func partNamed(t *testing.T, name string) part {
 	return parts[i]
 }
 
-func checkFigures(t *testing.T, c *cell, names []string) {
+func checkFigures(t *testing.T, c *cell, names []string, turns int) {
 	t.Helper()
 	for _, name := range names {
 		f := c.Figures[name]
-		if len(f.CPU) != turnsPerPair || len(f.RPS) != turnsPerPair || f.RPS[0] <= 0 || f.P50[0] <= 0 || f.P99[0] < f.P50[0] || f.RSS[0] <= 0 {
+		if f == nil || len(f.CPU) != turns || len(f.RPS) != turns {
+			t.Errorf("%s, %s: %+v, want %d turns", c, name, f, turns)
+			continue
+		}
+		if f.RPS[0] <= 0 || f.P50[0] <= 0 || f.P99[0] < f.P50[0] || f.P999[0] < f.P99[0] || f.RSS[0] <= 0 || f.Errors > 0 {
 			t.Errorf("%s, %s: %+v", c, name, f)
 		}
 	}
@@ -111,27 +116,46 @@ func checkFigures(t *testing.T, c *cell, names []string) {
 // Who presents nothing is refused where it is measured to know who calls, and
 // nowhere else: both do what their figures are of.
 func TestIdentityIsKnown(t *testing.T) {
-	s := settings{dir: t.TempDir()}
-	groups, err := identityGroups(s.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, g := range groups {
-		g.loadArgs = g.loadArgs[:len(g.loadArgs)-2] // without the token or the certificate
-		r := &rig{settings: s, group: g, servers: map[string]*child{}, addrs: map[string]string{}}
-		if err := r.start(1); err != nil {
+	for _, c := range []struct {
+		groups      func(dir string) ([]group, error)
+		knows, lets string
+	}{{callGroups, ours, bare}, {identityGroups, identity, nobody}} {
+		s := settings{dir: t.TempDir()}
+		groups, err := c.groups(s.dir)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.call(nobody, workload{false, 1}, 1); err != nil {
-			t.Errorf("%s, %s: %v", g.security, nobody, err)
-		}
-		if _, err := r.call(identity, workload{false, 1}, 1); err == nil || !strings.Contains(err.Error(), "Unauthenticated") {
-			t.Errorf("%s, %s: error %v, want Unauthenticated", g.security, identity, err)
-		}
-		if err := stopAll(r.children); err != nil {
-			t.Error(err)
+		for _, g := range groups {
+			checkIdentity(t, newRig(s, g), c.knows, c.lets)
 		}
 	}
+}
+
+func checkIdentity(t *testing.T, r *rig, knows, lets string) {
+	t.Helper()
+	w := workload{unary, 1}
+	if err := r.start([]*cell{r.newCell(w)}, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.warmUp(knows, w, 1); err != nil {
+		t.Errorf("%s, %s: %v", r.security, knows, err)
+	}
+	r.presenting = nil
+	if err := r.warmUp(lets, w, 1); err != nil {
+		t.Errorf("%s, %s: %v", r.security, lets, err)
+	}
+	if err := r.warmUp(knows, w, 1); err == nil || !refused(err) {
+		t.Errorf("%s, %s: error %v, want that it refuses", r.security, knows, err)
+	}
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// refused tells whether a call was refused for want of a token, or a connection
+// for want of a certificate.
+func refused(err error) bool {
+	return strings.Contains(err.Error(), "Unauthenticated") || strings.Contains(err.Error(), "certificate required")
 }
 
 // A server that cannot start says why.
@@ -146,27 +170,6 @@ func TestChildFails(t *testing.T) {
 	}
 	if err := c.stop(); err == nil || !strings.Contains(err.Error(), `no variant "none"`) {
 		t.Errorf("stop: %v", err)
-	}
-}
-
-func TestAnswer(t *testing.T) {
-	in, out := strings.NewReader("{}\n{}\n"), &strings.Builder{}
-	if err := answer(in, out, "127.0.0.1:1"); err != nil {
-		t.Fatal(err)
-	}
-	var addr string
-	var first, second, third usage
-	d := json.NewDecoder(strings.NewReader(out.String()))
-	for _, v := range []any{&addr, &first, &second} {
-		if err := d.Decode(v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := d.Decode(&third); err != io.EOF {
-		t.Errorf("after two answers: %v, want EOF", err)
-	}
-	if addr != "127.0.0.1:1" || first.CPU <= 0 || second.CPU < first.CPU || first.RSS < 1<<20 {
-		t.Errorf("addr %q, usage %+v, then %+v", addr, first, second)
 	}
 }
 
@@ -277,35 +280,53 @@ func TestRequest(t *testing.T) {
 func TestMarkdown(t *testing.T) {
 	f := func(v float64) *figures {
 		list := []float64{v, v, v}
-		return &figures{list, list, list, list, list}
+		return &figures{CPU: list, RPS: list, P50: list, P99: list, P999: list, RSS: list}
 	}
 	r := newReport(settings{pairs: 3, slice: time.Second})
-	r.Calls = []*cell{{"unary, concurrency 16", "TLS", map[string]*figures{ours: f(9), bare: f(10), bareAgain: f(10), tuned: f(8), roomy: f(10), serveHTTP: f(36)}}}
-	r.Identity = []*cell{{"unary, concurrency 16", "token", map[string]*figures{identity: f(26), nobody: f(25), nobodyAgain: f(25)}}}
-	r.Memory = map[string]*memory{"Unary/" + identity: {f(1).CPU, f(1).CPU, f(152).CPU}, "Unary/" + nobody: {f(1).CPU, f(1).CPU, f(151).CPU}}
+	r.Calls = []*cell{
+		{workload{unary, 16}, "TLS", map[string]*figures{ours: f(9), bare: f(10), bareAgain: f(10), tuned: f(8), roomy: f(10), nobody: f(9), serveHTTP: f(36)}, nil},
+		{workload{unary, 1}, mutual, map[string]*figures{ours: f(11), bare: f(10), bareAgain: f(9), tuned: f(8)}, nil},
+		{workload{unary, 16}, mutual, map[string]*figures{ours: f(9), bare: f(10), bareAgain: f(10), tuned: f(8)}, nil},
+	}
+	r.Identity = []*cell{{workload{unary, 16}, "token", map[string]*figures{identity: f(26), nobody: f(25), nobodyAgain: f(25)}, nil}}
+	r.Memory = map[string]*memory{
+		"Unary/" + identity: {f(1).CPU, f(1010).CPU, f(152).CPU}, "Unary/" + nobody: {f(1).CPU, f(1000).CPU, f(151).CPU},
+		"Unary/bare_with_a_token": {f(1).CPU, f(1009).CPU, f(150).CPU},
+	}
 	r.Tables = map[string]*memory{"Callers/full": {f(35).CPU, f(0).CPU, f(0).CPU}, "Use/10000": {f(46).CPU, f(0).CPU, f(0).CPU}}
 	r.Goals = r.goals()
 	text := r.markdown()
 	for _, want := range []string{
-		"| unary, concurrency 16, TLS | 0.90 (0.90..0.90) | 1.12 (1.12..1.12) | 0.90 (0.90..0.90) | 0.25 (0.25..0.25) | 1 (1..1) |",
-		"| server CPU per call against bare: unary, concurrency 16, TLS | 0.95 | 0.9 (0.9..0.9) | yes |",
-		"| server CPU per call against tuned: unary, concurrency 16, TLS | 1.05 | 1.125 (1.125..1.125) | no |",
-		"| unary, concurrency 16, token | 1.04 (1.04..1.04) | 1 (1..1) |",
-		"| server CPU per call against insecure-none: unary, concurrency 16, token | 1.03 | 1.04 (1.04..1.04) | no |",
+		"| unary 100 B, concurrency 16, TLS | 0.90 (0.90..0.90) | 1.12 (1.12..1.12) | 0.90 (0.90..0.90) | 1 (1..1) | 0.25 (0.25..0.25) | 1 (1..1) |",
+		"| unary 100 B, concurrency 16, mTLS, token | 0.90 (0.90..0.90) | 1.12 (1.12..1.12) | 1 (1..1) |",
+		"| server CPU per call against bare: unary 100 B, concurrency 16, TLS | 0.90, better 0.80 | 0.9 (0.9..0.9) | yes | 1 (1..1) |",
+		"| server CPU per call against tuned: unary 100 B, concurrency 16, TLS | 1.03 | 1.125 (1.125..1.125) | no | 1 (1..1) |",
+		"| server CPU per call against bare: unary 100 B, concurrency 16, mTLS, token | 0.92 | 0.9 (0.9..0.9) | yes | 1 (1..1) |",
+		"| p50 against bare: unary 100 B, concurrency 1, mTLS, token | 1.03 | 1.1 (1.1..1.1) | no | 0.9 (0.9..0.9) |",
+		"| p99 against bare: unary 100 B, concurrency 16, TLS | 1.05 | 0.9 (0.9..0.9) | yes | 1 (1..1) |",
+		"| unary 100 B, concurrency 16, token | 1.04 (1.04..1.04) | 1 (1..1) |",
+		"| server CPU per call against insecure-none: unary 100 B, concurrency 16, token | 1.03 | 1.04 (1.04..1.04) | no |",
 		"| allocations of a unary call of identity, more than insecure-none | 1 | 1 (1..1) | yes |",
+		"| allocations of a unary call of identity, more than bare with a token | 2 | 2 (2..2) | yes |",
+		"| bytes of a unary call of identity, more than bare with a token | 0 | 1 (1..1) | no |",
 		"| Unary | identity | 152 (152..152) |",
 		"| Callers/full | 35 (35..35) | 0 (0..0) | 3 |",
-		"| callers and connections, as a part of the server's CPU per call: unary, concurrency 16, TLS | 0.01 | 0.009 (0.009..0.009) | yes |",
+		"| callers and connections, as a part of the server's CPU per call: unary 100 B, concurrency 16, TLS | 0.01 | 0.009 (0.009..0.009) | yes |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)
 		}
 	}
-	if strings.Contains(text, "against roomy:") {
-		t.Error("there is a goal where nothing is aimed at")
-	}
-	if strings.Contains(text, "Plugins") {
-		t.Error("what was not measured has a table")
+	for _, no := range []string{
+		"against roomy:", // nothing is aimed at
+		"against tuned: unary 100 B, concurrency 16, mTLS",   // nor there
+		"per call against bare: unary 100 B, concurrency 1,", // one by one it is p50
+		"p50 against bare: unary 100 B, concurrency 16",
+		"Plugins", "gozero", // not measured
+	} {
+		if strings.Contains(text, no) {
+			t.Errorf("%q is in\n%s", no, text)
+		}
 	}
 	if q := quantile([]float64{}, 0.5); q != 0 || math.IsNaN(q) {
 		t.Errorf("the quantile of nothing is %v", q)

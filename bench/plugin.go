@@ -5,49 +5,67 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/go-easyops/easyops/bench/serving"
 )
 
 const (
 	ourPlugin = "protoc-gen-easyops"
 	grpcsOwn  = "protoc-gen-go-grpc"
+	connects  = "protoc-gen-connect-go"
+	noop      = "noop" // what protogen does for all of them
 )
+
+// plugins are compared. Each makes a file for each service, but the one that
+// makes nothing.
+var plugins = []struct {
+	name, pkg string
+	in        string // the directory of the module that needs it
+	makes     int
+}{
+	{ourPlugin, "github.com/go-easyops/easyops/cmd/" + ourPlugin, ".", packages},
+	{grpcsOwn, "google.golang.org/grpc/cmd/" + grpcsOwn, ".", packages},
+	{connects, "connectrpc.com/connect/cmd/" + connects, peersDir, packages},
+	{noop, "./noop", ".", 0},
+}
 
 // effort is what a plugin needed, a value for each run.
 type effort struct {
 	Wall, CPU, Peak []float64 // seconds, seconds, MiB
 }
 
-// measurePlugin gives both plugins the same large request, in turns.
+// measurePlugin gives all plugins the same large request, in turns.
 func measurePlugin(s settings, r *report) error {
 	progress("plugin: builds the plugins, makes a request")
-	if err := build(s.dir, "github.com/go-easyops/easyops/cmd/"+ourPlugin, "google.golang.org/grpc/cmd/"+grpcsOwn); err != nil {
-		return err
+	for _, p := range plugins {
+		if err := buildIn(p.in, s.dir, p.pkg); err != nil {
+			return err
+		}
 	}
 	// Another process makes it, since Linux counts the memory of the parent
 	// with that of a child until the child has a program of its own.
-	request := filepath.Join(s.dir, "request.pb")
+	request, response := filepath.Join(s.dir, "request.pb"), filepath.Join(s.dir, "response.pb")
 	if err := subcommand("request", request); err != nil {
 		return err
 	}
-	names := []string{ourPlugin, grpcsOwn}
-	response := filepath.Join(s.dir, "response.pb")
 	progress("plugin: %d runs of each", s.pairs)
 	r.Plugin = map[string]*effort{}
 	for round := range s.pairs {
-		for _, name := range orderOf(names, round) {
-			if r.Plugin[name] == nil {
-				r.Plugin[name] = &effort{}
+		for _, p := range orderOf(plugins, round) {
+			if r.Plugin[p.name] == nil {
+				r.Plugin[p.name] = &effort{}
 			}
-			if err := r.Plugin[name].run(filepath.Join(s.dir, name), request, response); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+			if err := r.Plugin[p.name].run(filepath.Join(s.dir, p.name), request, response); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
 			}
 			if round > 0 {
 				continue
 			}
-			if err := subcommand("response", response); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+			if err := subcommand("response", response, strconv.Itoa(p.makes)); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
 			}
 		}
 	}
@@ -73,9 +91,9 @@ func (e *effort) run(program, request, response string) error {
 		return err
 	}
 	e.Wall = append(e.Wall, time.Since(begin).Seconds())
-	r := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	e.CPU = append(e.CPU, cpuOf(r).Seconds())
-	e.Peak = append(e.Peak, mebi(peakOf(r)))
+	u := serving.UsageOf(cmd.ProcessState.SysUsage().(*syscall.Rusage))
+	e.CPU = append(e.CPU, u.CPU.Seconds())
+	e.Peak = append(e.Peak, mebi(u.RSS))
 	return nil
 }
 
@@ -88,4 +106,41 @@ func subcommand(args ...string) error {
 	cmd := exec.Command(self, args...)
 	cmd.Stderr = os.Stderr
 	return cmd.Run()
+}
+
+func (r *report) pluginTable() *table {
+	t := &table{
+		title:   fmt.Sprintf("Plugins, on a request of %d services in %d files; %s makes nothing by protogen", packages, files, noop),
+		columns: []string{"plugin", "wall s", "CPU s", "peak MiB", "wall against " + grpcsOwn, "peak against " + grpcsOwn, "wall against " + noop, "runs"},
+	}
+	for _, p := range plugins {
+		e, by, least := r.Plugin[p.name], r.Plugin[grpcsOwn], r.Plugin[noop]
+		if e == nil || by == nil || least == nil {
+			continue
+		}
+		t.add(p.name, spreadOf(e.Wall), spreadOf(e.CPU), spreadOf(e.Peak),
+			ratios(e.Wall, by.Wall), ratios(e.Peak, by.Peak), ratios(e.Wall, least.Wall), len(e.Wall))
+	}
+	return t
+}
+
+func (r *report) pluginGoals() []goal {
+	e, by := r.Plugin[ourPlugin], r.Plugin[grpcsOwn]
+	if e == nil || by == nil {
+		return nil
+	}
+	return []goal{
+		{What: "plugin's wall time against " + grpcsOwn, Figure: ratios(e.Wall, by.Wall), AtMost: 0.8},
+		{What: "plugin's peak memory against " + grpcsOwn, Figure: ratios(e.Peak, by.Peak), AtMost: 1},
+	}
+}
+
+// pluginRatios are those of plugins.
+func (r *report) pluginRatios() map[string]spread {
+	e, by := r.Plugin[ourPlugin], r.Plugin[grpcsOwn]
+	if e == nil || by == nil {
+		return nil
+	}
+	name := "/" + ourPlugin + ":" + grpcsOwn
+	return map[string]spread{"plugin/wall" + name: ratios(e.Wall, by.Wall), "plugin/peak" + name: ratios(e.Peak, by.Peak)}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+
+	"github.com/go-easyops/easyops/bench/serving"
 )
 
 // report is all that was measured, value for value.
@@ -23,16 +25,26 @@ type report struct {
 
 	Calls    []*cell              `json:",omitempty"` // of easyops and others
 	Identity []*cell              `json:",omitempty"` // of easyops with identity and without
+	Peers    []*cell              `json:",omitempty"` // of easyops and peers
 	Start    map[string][]float64 `json:",omitempty"` // milliseconds, by variant
+	Weight   map[string]*weight   `json:",omitempty"` // by server
+	Programs map[string]*program  `json:",omitempty"` // by server
 	Memory   map[string]*memory   `json:",omitempty"` // by benchmark
 	Tables   map[string]*memory   `json:",omitempty"` // by benchmark
 	Plugin   map[string]*effort   `json:",omitempty"` // by plugin
 	Goals    []goal               `json:",omitempty"`
 
+	Descriptions []serving.Description `json:",omitempty"` // of peers
+	PeerSlice    time.Duration         `json:",omitempty"` // of their turns
+
 	Edge      []*cell              `json:",omitempty"` // of calls by way of others
 	Transfers map[string]*transfer `json:",omitempty"` // by direction
 
 	Discovery []*crowdFigures `json:",omitempty"` // in the order of their turns
+
+	Client    []*clientFigures `json:",omitempty"` // by list, in the order of their turns
+	Picks     []*pickFigures   `json:",omitempty"`
+	Operation []*operated      `json:",omitempty"` // without calls, and with some
 }
 
 func newReport(s settings) *report {
@@ -61,7 +73,7 @@ func processor() string {
 	return "unknown processor"
 }
 
-// save writes the figures as JSON, and as Markdown.
+// save writes the figures as JSON, as Markdown and as charts.
 func (r *report) save(name string) error {
 	r.Goals = r.goals()
 	b, err := json.MarshalIndent(r, "", "  ")
@@ -71,5 +83,8 @@ func (r *report) save(name string) error {
 	if err := os.WriteFile(name+".json", append(b, '\n'), 0o600); err != nil {
 		return err
 	}
-	return os.WriteFile(name+".md", []byte(r.markdown()), 0o600)
+	if err := os.WriteFile(name+".md", []byte(r.markdown()), 0o600); err != nil {
+		return err
+	}
+	return r.saveCharts(name)
 }

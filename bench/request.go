@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -55,11 +56,15 @@ func writeRequest(args []string) error {
 	return os.WriteFile(args[0], b, 0o600)
 }
 
-// checkResponse reads the answer of a plugin: it must have a file for each
-// service.
+// checkResponse reads the answer of a plugin: it must have as many files as are
+// expected.
 func checkResponse(args []string) error {
-	if len(args) != 1 {
-		return errors.New("response needs the name of a file")
+	if len(args) != 2 {
+		return errors.New("response needs the name of a file, and how many files it has")
+	}
+	want, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
 	}
 	b, err := os.ReadFile(args[0])
 	if err != nil {
@@ -69,7 +74,7 @@ func checkResponse(args []string) error {
 	if err := proto.Unmarshal(b, &resp); err != nil {
 		return err
 	}
-	return checkAnswer(&resp, packages)
+	return checkAnswer(&resp, want)
 }
 
 func checkAnswer(resp *pluginpb.CodeGeneratorResponse, want int) error {

@@ -4,99 +4,174 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
 	plaintext "google.golang.org/grpc/credentials/insecure"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
+
+	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 )
 
 // startsPerPair is how many starts there are for each pair that was asked for:
 // they are short.
 const startsPerPair = 5
 
-// starter is a server's program and how it is started.
+// starter is a server's program, how it is started and how it is called.
 type starter struct {
-	name string
-	args func(addr, registry string) []string
+	name    string
+	program string
+	args    func(addr, registry string) []string
+	call    func(context.Context, grpcConn) error
+	peer    bool // it may fail, and is left out then
 }
 
-var (
-	startBare = func(addr, _ string) []string { return []string{"bare", "-addr=" + addr} }
-	startOurs = func(addr, registry string) []string {
-		return []string{"easyops", "-easyops.addr=" + addr, "-easyops.registry=local:" + registry}
+type grpcConn = grpc.ClientConnInterface
+
+// measured is bare with what it takes to be measured, as peers have it.
+const measured = "measured"
+
+var starters = []starter{
+	{ours, "easyops", func(addr, registry string) []string {
+		return []string{"-easyops.addr=" + addr, "-easyops.registry=local:" + registry}
+	}, callEmpty, false},
+	{bare, "bare", toldAddr, callEmpty, false},
+	{bareAgain, "bare", toldAddr, callEmpty, false},
+	{measured, "measured", toldBoth, callEmpty, false},
+}
+
+func toldAddr(addr, _ string) []string { return []string{"-addr=" + addr} }
+
+// toldBoth is for servers that speak the protocol of measuring.
+func toldBoth(addr, registry string) []string {
+	return []string{"-listen=" + addr, "-registry=" + registry}
+}
+
+func callEmpty(ctx context.Context, conn grpcConn) error {
+	_, err := testpb.NewTestServiceClient(conn).EmptyCall(ctx, &testpb.Empty{}, grpc.WaitForReady(true))
+	return err
+}
+
+func callEcho(ctx context.Context, conn grpcConn) error {
+	_, err := echov1.NewEchoServiceClient(conn).Echo(ctx, &echov1.EchoRequest{}, grpc.WaitForReady(true))
+	return err
+}
+
+// startersWith are all servers, with those of peers.
+func startersWith(peers []peer) []starter {
+	list := slices.Clone(starters)
+	for _, p := range able(peers) {
+		list = append(list, starter{p.Name, filepath.Join(peersDir, p.Name), toldBoth, callEcho, true})
 	}
-	starters = []starter{{ours, startOurs}, {bare, startBare}, {bareAgain, startBare}}
-)
+	return list
+}
 
 // measureStart measures the time from the start of a process to its first
 // answer, over plaintext.
 func measureStart(s settings, r *report) error {
-	progress("start: builds two servers")
+	progress("start: builds the servers")
+	peers, err := buildPeers(s.dir)
+	if err != nil {
+		return err
+	}
 	if err := build(s.dir, "./start/..."); err != nil {
 		return err
 	}
 	r.Start = map[string][]float64{}
-	names := []string{}
-	byName := map[string]starter{}
-	for _, st := range starters {
-		names, byName[st.name] = append(names, st.name), st
-		if _, err := startOnce(s, st); err != nil { // the file is in memory then
+	var list []starter
+	for _, st := range startersWith(peers) {
+		switch _, err := startOnce(s, st); { // the file is in memory then
+		case err == nil:
+			list = append(list, st)
+		case st.peer:
+			progress("start: %v", err)
+		default:
 			return err
 		}
 	}
 	progress("start: %d of each", s.pairs*startsPerPair)
 	for round := range s.pairs * startsPerPair {
-		for _, name := range orderOf(names, round) {
-			took, err := startOnce(s, byName[name])
+		for _, st := range orderOf(list, round) {
+			took, err := startOnce(s, st)
 			if err != nil {
 				return err
 			}
-			r.Start[name] = append(r.Start[name], micros(took)/1000)
+			r.Start[st.name] = append(r.Start[st.name], micros(took)/1000)
 		}
 	}
 	return nil
 }
 
 // build builds programs of this module and of those that it needs.
-func build(dir string, packages ...string) error {
-	cmd := exec.Command("go", append([]string{"build", "-o", dir + "/"}, packages...)...)
+func build(dir string, args ...string) error { return buildIn(".", dir, args...) }
+
+// buildIn builds programs of the module of a directory.
+func buildIn(in, dir string, args ...string) error {
+	cmd := exec.Command("go", slices.Concat([]string{"build", "-C", in, "-o", dir + "/"}, args)...)
+	cmd.Env = append(os.Environ(), "GOWORK=off") // the modules are as they say
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build: %w: %s", err, out)
+		return fmt.Errorf("go build in %s: %w: %s", in, err, out)
 	}
 	return nil
 }
 
-func startOnce(s settings, st starter) (took time.Duration, err error) {
+// startOnce starts a server and returns when it has answered.
+func startOnce(s settings, st starter) (time.Duration, error) {
+	started, err := launch(s, st)
+	if err != nil {
+		return 0, err
+	}
+	started.kill()
+	return started.took, nil
+}
+
+// started is a server that has answered.
+type started struct {
+	cmd  *exec.Cmd
+	in   io.Closer // some end with it
+	took time.Duration
+}
+
+// kill ends it: it has done its work, and its end is not measured.
+func (s *started) kill() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait() // it was killed
+	s.in.Close()
+}
+
+func launch(s settings, st starter) (*started, error) {
 	addr, err := freeAddr()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	args := st.args(addr, filepath.Join(s.dir, "registry"))
 	log, err := os.Create(filepath.Join(s.dir, "start.log"))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(s.dir, args[0]), args[1:]...)
-	cmd.Stderr = log
+	server := &started{cmd: exec.Command(filepath.Join(s.dir, st.program), st.args(addr, filepath.Join(s.dir, "registry"))...)}
+	server.cmd.Stderr = log
+	if server.in, err = server.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
 	begin := time.Now()
-	if err := cmd.Start(); err != nil {
-		return 0, err
+	if err := server.cmd.Start(); err != nil {
+		return nil, err
 	}
-	err = firstAnswer(addr)
-	took = time.Since(begin)
-	_ = cmd.Process.Kill() // it has done its work, and its end is not measured
-	_ = cmd.Wait()         // it was killed
+	err = firstAnswer(addr, st.call)
+	server.took = time.Since(begin)
 	if err != nil {
+		server.kill()
 		text, _ := os.ReadFile(log.Name())
-		err = fmt.Errorf("%s: %w: %s", st.name, err, text)
+		return nil, fmt.Errorf("%s: %w: %s", st.name, err, text)
 	}
-	return took, err
+	return server, nil
 }
 
 // freeAddr returns an address on which nothing listens now.
@@ -109,7 +184,7 @@ func freeAddr() (string, error) {
 }
 
 // firstAnswer calls a server that may not listen yet.
-func firstAnswer(addr string) error {
+func firstAnswer(addr string, call func(context.Context, grpcConn) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	conn, err := grpc.NewClient("passthrough:///"+addr,
@@ -118,8 +193,7 @@ func firstAnswer(addr string) error {
 		return err
 	}
 	defer conn.Close()
-	_, err = testpb.NewTestServiceClient(conn).EmptyCall(ctx, &testpb.Empty{}, grpc.WaitForReady(true))
-	return err
+	return call(ctx, conn)
 }
 
 // dialSoon tries to connect until it can. grpc-go itself waits a second

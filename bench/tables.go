@@ -94,7 +94,7 @@ func (r *report) tableGoals() (list []goal) {
 		for i, ns := range nanos {
 			shares[i] = ns / call
 		}
-		list = append(list, goal{fmt.Sprintf("callers and connections, as a part of the server's CPU per call: %s", c), spreadOf(shares), 0.01})
+		list = append(list, goal{What: fmt.Sprintf("callers and connections, as a part of the server's CPU per call: %s", c), Figure: spreadOf(shares), AtMost: 0.01})
 	}
 	return list
 }

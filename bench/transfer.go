@@ -248,7 +248,7 @@ func (r *report) transferGoals() (list []goal) {
 	} {
 		if m := r.Transfers[g.direction]; m != nil {
 			what := fmt.Sprintf("time of %d MB each way by TCP: %s", transferBytes/1_000_000, g.what)
-			list = append(list, goal{what, ratios(m.Rate[g.by], m.Rate[g.of]), 1.25})
+			list = append(list, goal{What: what, Figure: ratios(m.Rate[g.by], m.Rate[g.of]), AtMost: 1.25})
 		}
 	}
 	return list

@@ -12,18 +12,20 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/go-easyops/easyops/bench/serving"
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 	"github.com/go-easyops/easyops/runtime/easyops"
 )
 
 // The variants of a server. All serve the same implementation.
 const (
-	bare      = "bare"       // grpc-go with its defaults
-	bareAgain = "bare again" // the same once more: how far figures differ by chance
-	tuned     = "tuned"      // grpc-go with the transport options of easyops
-	roomy     = "roomy"      // tuned, with the heap reserve of easyops
-	serveHTTP = "servehttp"  // grpc-go behind net/http
-	ours      = "easyops"    // with all that is on by default, and the registry
+	bare          = "bare"              // grpc-go with its defaults
+	bareAgain     = "bare again"        // the same once more: how far figures differ by chance
+	barePresented = "bare with a token" // the same, called as who looks at a token is; in benchmarks only
+	tuned         = "tuned"             // grpc-go with the transport options of easyops
+	roomy         = "roomy"             // tuned, with the heap reserve of easyops
+	serveHTTP     = "servehttp"         // grpc-go behind net/http
+	ours          = "easyops"           // with all that is on by default, and the registry; where -auth is given, it knows who calls
 
 	identity    = "identity"            // easyops that wants to know who calls
 	nobody      = "insecure-none"       // easyops that lets everyone in, whoever calls
@@ -32,44 +34,46 @@ const (
 	behind = "behind" // easyops with a TCP service, for what is in front of it
 )
 
-// serving is what a server is told.
-type serving struct {
-	tls      *tls.Config // nil: plaintext
-	cert     string      // the file of that certificate and its key
-	ca       string      // a file of the authorities of callers, or nothing
-	auth     string      // how callers are authenticated, where they are
-	registry string      // a directory for those that are listed in one
-	tcp      string      // where those listen that have a TCP service
-	plain    string      // where the same listens without easyops
-}
-
 // variant serves on a listener until the process ends.
-type variant func(lis net.Listener, s serving) error
+type variant func(lis net.Listener, s serving.Told) error
 
 var variants = map[string]variant{
-	bare:      func(lis net.Listener, s serving) error { return bareServer(s.tls).Serve(lis) },
-	bareAgain: func(lis net.Listener, s serving) error { return bareServer(s.tls).Serve(lis) },
+	bare:      func(lis net.Listener, s serving.Told) error { return bareServer(s.TLS).Serve(lis) },
+	bareAgain: func(lis net.Listener, s serving.Told) error { return bareServer(s.TLS).Serve(lis) },
 	tuned:     tunedServer,
-	roomy: func(lis net.Listener, s serving) error {
+	roomy: func(lis net.Listener, s serving.Told) error {
 		reserve := make([]byte, heapReserve)
 		defer runtime.KeepAlive(reserve)
 		return tunedServer(lis, s)
 	},
 	serveHTTP:   throughHTTP,
-	ours:        func(lis net.Listener, s serving) error { return everythingOn(lis, s) },
-	identity:    func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(s.auth)) },
-	nobody:      func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
-	nobodyAgain: func(lis net.Listener, s serving) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
-	behind: func(lis net.Listener, s serving) error {
-		if err := servePlain(s.plain); err != nil {
+	ours:        func(lis net.Listener, s serving.Told) error { return everythingOn(lis, s, knowing(s)...) },
+	identity:    func(lis net.Listener, s serving.Told) error { return everythingOn(lis, s, easyops.WithAuth(s.Auth)) },
+	nobody:      func(lis net.Listener, s serving.Told) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
+	nobodyAgain: func(lis net.Listener, s serving.Told) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
+	behind: func(lis net.Listener, s serving.Told) error {
+		if err := servePlain(s.Plain); err != nil {
 			return err
 		}
-		return everythingOn(lis, s, easyops.WithTCP("bytes", s.tcp, bytesService))
+		return everythingOn(lis, s, easyops.WithTCP("bytes", s.TCP, bytesService))
 	},
 }
 
-func tunedServer(lis net.Listener, s serving) error {
-	return bareServer(s.tls, transportOptions()...).Serve(lis)
+// knowing has callers known by their tokens, and where they are asked for
+// certificates by these as well.
+func knowing(s serving.Told) []easyops.ServerOption {
+	switch {
+	case s.Auth == "":
+		return nil
+	case s.CA != "":
+		return []easyops.ServerOption{easyops.WithAuth("mtls", s.Auth)}
+	default:
+		return []easyops.ServerOption{easyops.WithAuth(s.Auth)}
+	}
+}
+
+func tunedServer(lis net.Listener, s serving.Told) error {
+	return bareServer(s.TLS, transportOptions()...).Serve(lis)
 }
 
 func bareServer(t *tls.Config, opts ...grpc.ServerOption) *grpc.Server {
@@ -93,6 +97,8 @@ func transportOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.MaxConcurrentStreams(250),
+		grpc.StaticStreamWindowSize(256 << 10),
+		grpc.StaticConnWindowSize(16 << 20),
 		grpc.MaxHeaderListSize(64 << 10),
 		grpc.MaxRecvMsgSize(4 << 20),
 		grpc.MaxSendMsgSize(64 << 20),
@@ -104,25 +110,25 @@ func transportOptions() []grpc.ServerOption {
 
 // throughHTTP is how one port is often shared: net/http speaks HTTP/2 and hands
 // each call to grpc-go.
-func throughHTTP(lis net.Listener, told serving) error {
+func throughHTTP(lis net.Listener, told serving.Told) error {
 	s := &http.Server{
 		Handler:           bareServer(nil),
-		TLSConfig:         told.tls,
+		TLSConfig:         told.TLS,
 		ReadHeaderTimeout: 5 * time.Second,
 		Protocols:         new(http.Protocols),
 	}
-	s.Protocols.SetHTTP2(told.tls != nil)
-	s.Protocols.SetUnencryptedHTTP2(told.tls == nil)
-	if told.tls != nil {
+	s.Protocols.SetHTTP2(told.TLS != nil)
+	s.Protocols.SetUnencryptedHTTP2(told.TLS == nil)
+	if told.TLS != nil {
 		return s.ServeTLS(lis, "", "")
 	}
 	return s.Serve(lis)
 }
 
-func everythingOn(lis net.Listener, told serving, opts ...easyops.ServerOption) error {
-	opts = append(opts, easyops.WithFlags(nil), easyops.WithListener(lis), easyops.WithRegistry("local:"+told.registry))
-	if told.tls != nil {
-		opts = append(opts, easyops.WithTLSFiles(told.cert, told.cert, told.ca))
+func everythingOn(lis net.Listener, told serving.Told, opts ...easyops.ServerOption) error {
+	opts = append(opts, easyops.WithFlags(nil), easyops.WithListener(lis), easyops.WithRegistry("local:"+told.Registry))
+	if told.TLS != nil {
+		opts = append(opts, easyops.WithTLSFiles(told.Cert, told.Cert, told.CA))
 	}
 	s, err := echov1.StartEchoServiceServer(echo{}, opts...)
 	if err != nil {
