@@ -176,6 +176,7 @@ func TestDependencies(t *testing.T) {
 		{"runtime/registry", []string{"google.golang.org/grpc"}, "the registry knows no gRPC"},
 		{"runtime/registry/local", []string{"google.golang.org/grpc"}, "the registry knows no gRPC"},
 		{"runtime/easyops", []string{"go.etcd.io", "testing", otter}, "every server would link it"},
+		{"runtime/easyops", []string{"google.golang.org/protobuf/reflect/protodesc", "github.com/prometheus/client_golang/prometheus/collectors"}, "their init would be a part of every start"},
 	} {
 		for _, dep := range linked(t, c.dir, c.not...) {
 			t.Errorf("%s links %s, but %s", c.dir, dep, c.because)

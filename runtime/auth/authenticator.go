@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 )
 
 // Authenticator verifies who presents a credential. Its methods are called
@@ -76,6 +77,8 @@ type Presented struct {
 	User    []string            // the values of UserHeader
 	Service []string            // the values of ServiceHeader
 	Certs   []*x509.Certificate // the verified chain of the client's certificate; nil for none
+	At      time.Time           // when it does; zero is now, which costs a look at the clock
+	Last    *Recall             // of the connection that it came by; nil for none
 }
 
 // Identify asks the authenticators, in their order, who presents what a call
@@ -86,6 +89,9 @@ type Presented struct {
 // A certificate that no authenticator takes counts as none: it was verified,
 // but says nothing here. A service is who its certificate says, else its token.
 func Identify(ctx context.Context, p Presented, authenticators []Authenticator) (Caller, error) {
+	if p.At.IsZero() {
+		p.At = time.Now()
+	}
 	var c Caller
 	user, err := bearer(UserHeader, p.User)
 	if err != nil {
@@ -96,7 +102,7 @@ func Identify(ctx context.Context, p Presented, authenticators []Authenticator) 
 		return Caller{}, err
 	}
 	if user != "" {
-		if c.Identity, err = ask(ctx, Credential{Token: user}, authenticators); err != nil {
+		if c.Identity, err = ask(ctx, Credential{Token: user}, &p, authenticators); err != nil {
 			return Caller{}, err
 		}
 		if c.User != nil {
@@ -104,7 +110,7 @@ func Identify(ctx context.Context, p Presented, authenticators []Authenticator) 
 		}
 	}
 	if service != "" {
-		id, err := ask(ctx, Credential{Token: service, OfService: true}, authenticators)
+		id, err := ask(ctx, Credential{Token: service, OfService: true}, &p, authenticators)
 		switch {
 		case err != nil:
 			return Caller{}, err
@@ -116,7 +122,7 @@ func Identify(ctx context.Context, p Presented, authenticators []Authenticator) 
 		c.Service = id.Service
 	}
 	if len(p.Certs) > 0 {
-		if id, err := ask(ctx, Credential{Certs: p.Certs}, authenticators); err == nil {
+		if id, err := ask(ctx, Credential{Certs: p.Certs}, &p, authenticators); err == nil {
 			c.Service = cmp.Or(id.Service, c.Service)
 			c.User = cmp.Or(c.User, id.User)
 		}
@@ -143,7 +149,7 @@ func bearer(header string, values []string) (string, error) {
 }
 
 // ask returns the answer of the first authenticator that takes the credential.
-func ask(ctx context.Context, c Credential, authenticators []Authenticator) (Identity, error) {
+func ask(ctx context.Context, c Credential, p *Presented, authenticators []Authenticator) (Identity, error) {
 	var (
 		errs []error
 		r    reading
@@ -151,9 +157,12 @@ func ask(ctx context.Context, c Credential, authenticators []Authenticator) (Ide
 		err  error
 	)
 	for _, a := range authenticators {
-		if t, ok := a.(*tokens); ok {
-			id, err = t.authenticate(ctx, c, &r)
-		} else {
+		switch a := a.(type) {
+		case *tokens:
+			id, err = a.authenticate(ctx, c, p, &r)
+		case *mtls:
+			id, err = a.authenticate(c, p.At)
+		default:
 			id, err = a.Authenticate(ctx, c)
 		}
 		if err == nil && id != (Identity{}) {

@@ -49,7 +49,12 @@ type certIdentity struct {
 	err    error
 }
 
+// Authenticate implements [Authenticator].
 func (m *mtls) Authenticate(_ context.Context, c Credential) (Identity, error) {
+	return m.authenticate(c, time.Now())
+}
+
+func (m *mtls) authenticate(c Credential, now time.Time) (Identity, error) {
 	if len(c.Certs) == 0 {
 		return Identity{}, nil
 	}
@@ -62,7 +67,7 @@ func (m *mtls) Authenticate(_ context.Context, c Credential) (Identity, error) {
 	switch {
 	case id.err != nil:
 		return Identity{}, id.err
-	case time.Now().After(leaf.NotAfter):
+	case now.After(leaf.NotAfter):
 		return Identity{}, fmt.Errorf("the certificate expired at %s, after the connection began", leaf.NotAfter.Format(time.RFC3339))
 	}
 	return id.Identity, nil

@@ -24,16 +24,22 @@ var errForeign = errors.New("a token of another issuer")
 
 // Authenticate implements [Authenticator].
 func (t *tokens) Authenticate(ctx context.Context, c Credential) (Identity, error) {
-	return t.authenticate(ctx, c, &reading{})
+	return t.authenticate(ctx, c, &Presented{At: time.Now()}, &reading{})
 }
 
-// authenticate is Authenticate with what others have read of the token.
-func (t *tokens) authenticate(ctx context.Context, c Credential, r *reading) (Identity, error) {
+// authenticate is Authenticate with what is known of the call, and what others have
+// read of the token.
+func (t *tokens) authenticate(ctx context.Context, c Credential, p *Presented, r *reading) (Identity, error) {
 	if c.Token == "" {
 		return Identity{}, nil
 	}
-	now := time.Now()
-	v := t.cache.get(c.Token, now)
+	now := p.At
+	v := p.Last.get(t.cache, c, now)
+	if v == nil {
+		if v = t.cache.get(c.Token, now); v != nil {
+			p.Last.put(c, v)
+		}
+	}
 	if v == nil {
 		var err error
 		if v, err = t.verify(ctx, c.Token, r, now); errors.Is(err, errForeign) {

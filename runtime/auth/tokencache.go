@@ -3,6 +3,7 @@ package auth
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/cache/caches"
@@ -19,6 +20,7 @@ type tokenCache struct {
 	mu      sync.RWMutex
 	entries map[string]*verified
 	swept   time.Time
+	cleared atomic.Uint64 // how often
 }
 
 // verified is what a token has proved, to one authenticator.
@@ -26,6 +28,8 @@ type verified struct {
 	by        *tokens
 	principal *Principal // shared by all calls
 	key       *key
+	token     string // as it is in the cache
+	cleared   uint64 // how often the cache was when it came
 }
 
 func newTokenCache(size int) *tokenCache {
@@ -73,6 +77,7 @@ func (c *tokenCache) put(token string, v *verified, now time.Time) {
 		delete(c.entries, other)
 		c.counts.Evicted()
 	}
+	v.token, v.cleared = token, c.cleared.Load()
 	c.entries[token] = v
 }
 
@@ -110,5 +115,6 @@ func (c *tokenCache) Stats() caches.Stats {
 func (c *tokenCache) Clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.cleared.Add(1)
 	clear(c.entries)
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/go-easyops/easyops/runtime/auth"
 	"github.com/go-easyops/easyops/runtime/metrics"
-	"github.com/go-easyops/easyops/runtime/port"
 )
 
 // method is all that is known of a method when it is registered, so that a
@@ -36,35 +35,35 @@ type method struct {
 }
 
 // call is one call in flight. It is also the context of its handler, so that it
-// costs one allocation, and a small one: how often the garbage is collected goes
-// by the bytes.
+// costs one allocation, and a small one, of 80 bytes: how often the garbage is
+// collected goes by the bytes. It lives on with whatever keeps the context. What is of
+// no use once the call has ended is in its flight.
 type call struct {
 	context.Context
+	*flight // while it is in flight
+	*extra  // nil for most
+
 	method *method
-	begun  time.Duration      // from the start of the server: a third of a time.Time
-	in     *receiver          // of unary calls
-	cancel context.CancelFunc // where the method has a timeout, and of HTTP requests
+	caller auth.Caller
+	ended  atomic.Pointer[status.Status] // what the call was ended with, by the runtime or byHandler
+}
 
-	request *http.Request // that the call is, with the HTTP handlers of the user's
-	caller  auth.Caller
-	use     *port.Use   // of its connection, nil where that is not known
-	expiry  *time.Timer // ends a stream with the identity of its caller
-
-	ended atomic.Pointer[status.Status] // what the call was ended with, by the runtime or byHandler
-
+// extra is what only some calls have: HTTP requests, and calls of routes, with a
+// timeout or with an identity that ends them.
+type extra struct {
+	cancel   context.CancelFunc     // where the method has a timeout, and of HTTP requests
+	request  *http.Request          // that the call is, with the HTTP handlers of the user's
+	expiry   *time.Timer            // ends a stream with the identity of its caller
 	instance atomic.Pointer[string] // that answered, where it has a route: see NoteInstance
+	flushed  atomic.Bool            // the answer to an HTTP request is sent in parts
+}
 
-	dice    uint32      // at random: whether it is logged
-	arrived atomic.Bool // the request of a unary call has been received
-	flushed atomic.Bool // the answer to an HTTP request is sent in parts
-	class   class       // that it is counted in
-	part    uint8       // the shard that it is listed in
-	listed  bool
-
-	// Owned by the shard that the call is listed in.
-	ignores    bool // it ended long ago, and the handler goes on
-	next, prev *call
-	over       time.Duration // from the start to when the context was first seen to have ended
+// more makes the extra of a call, before anybody else has the call.
+func (c *call) more() *extra {
+	if c.extra == nil {
+		c.extra = &extra{}
+	}
+	return c.extra
 }
 
 type callKey struct{}
@@ -125,8 +124,8 @@ func (m *method) unary(handler grpc.MethodHandler) grpc.MethodHandler {
 		if err := m.begin(c); err != nil {
 			return nil, err
 		}
-		c.in.decode = decode
-		return handler(srv, c, c.in.receive, i)
+		c.decode = decode
+		return handler(srv, c, c.receive, i)
 	}
 }
 
@@ -177,11 +176,13 @@ func (s *Server) unknownHandler() grpc.StreamHandler {
 // begin is the way in, the same for every call: count, deadline, bound,
 // admit.
 func (m *method) begin(c *call) error {
-	c.method, c.begun = m, m.server.uptime()
-	c.use = m.server.port.UseOf(c.Context)
-	c.use.Begin()
-	c.limit(m.timeout)
-	ok := m.server.calls.add(c)
+	if c.method = m; m.routed {
+		c.more()
+	}
+	begun, use := m.server.uptime(), m.server.port.UseOf(c.Context)
+	use.Begin()
+	c.limit(m.timeout, m.server.started.Add(begun))
+	ok := m.server.calls.board(c, begun, use)
 	m.metrics.Started(int(c.part))
 	if !ok {
 		return errTooManyCalls
@@ -198,21 +199,21 @@ func (m *method) begin(c *call) error {
 
 // limit sets the method's deadline, unless the client's is as short. The call
 // ends with it, whatever its handler does.
-func (c *call) limit(timeout time.Duration) {
+func (c *call) limit(timeout time.Duration, start time.Time) {
 	if timeout <= 0 {
 		return
 	}
-	if deadline, ok := c.Deadline(); ok && !deadline.After(c.start().Add(timeout)) {
+	if deadline, ok := c.Deadline(); ok && !deadline.After(start.Add(timeout)) {
 		return
 	}
-	ctx, cancel := context.WithDeadline(c.Context, c.start().Add(timeout))
+	ctx, cancel := context.WithDeadline(c.Context, start.Add(timeout))
 	c.Context = ctx
 	stop := context.AfterFunc(ctx, func() {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			c.abort(status.Newf(codes.DeadlineExceeded, "the call took longer than %v", timeout))
 		}
 	})
-	c.cancel = func() { stop(); cancel() }
+	c.more().cancel = func() { stop(); cancel() }
 }
 
 var errTooManyCalls = status.Error(codes.ResourceExhausted, "too many calls in flight: try again later")
@@ -220,15 +221,15 @@ var errTooManyCalls = status.Error(codes.ResourceExhausted, "too many calls in f
 // end is the way out, the same for every call: recover, count, log.
 func (c *call) end(err error, panicked any) error {
 	m := c.method
+	defer m.server.calls.land(c)
 	if panicked != nil {
 		err = m.server.recovered(c, "call", m.name, panicked)
 	}
 	cancelled := c.cancelled()
-	if c.cancel != nil {
+	if c.isLimited() {
 		defer c.cancel()
 	}
 	c.stopExpiry()
-	m.server.calls.remove(c)
 	if !c.ended.CompareAndSwap(nil, byHandler) {
 		err, cancelled = c.ended.Load().Err(), false
 	}
@@ -295,6 +296,9 @@ func (c *call) start() time.Time { return c.method.server.started.Add(c.begun) }
 // age is how long ago the call began.
 func (c *call) age() time.Duration { return c.method.server.uptime() - c.begun }
 
+// isLimited tells whether the method has a timeout.
+func (c *call) isLimited() bool { return c.extra != nil && c.cancel != nil }
+
 // isStream tells whether the call may last, so that it has to be told to end.
 // Of HTTP requests those whose answer is sent in parts, such as events, may.
 func (c *call) isStream() bool {
@@ -309,7 +313,7 @@ func (c *call) isSilent() bool { return !c.method.stream && !c.arrived.Load() }
 
 // peer returns the address of the caller.
 func (c *call) peer() string {
-	if c.request != nil {
+	if c.method.http {
 		return c.request.RemoteAddr
 	}
 	return peerOf(c)

@@ -64,11 +64,10 @@ func (r *callerRow) last() (last time.Duration) {
 
 // each calls f for each place.
 func (r *callerRow) each(f func(*callerCount)) {
-	first := r.places[0].Load()
-	f(first)
-	for i := range r.places[1:] {
-		if n := r.places[i+1].Load(); n != first {
-			f(n)
+	f(&r.count)
+	if parts := r.parts.Load(); parts != nil {
+		for i := range *parts {
+			f(&(*parts)[i])
 		}
 	}
 }

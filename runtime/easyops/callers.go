@@ -34,7 +34,7 @@ const (
 // and all of them less than 4 MB with 16 parts.
 type callers struct {
 	seed  maphash.Seed
-	parts int
+	parts int         // at most 256
 	full  atomic.Bool // there is no room for a new row
 	short atomic.Bool // somebody had none since the last sweep
 
@@ -122,27 +122,32 @@ type callerRow struct {
 	id     string // its beginning, where it is long
 	size   int    // of the whole
 	hash   uint64
-	places []atomic.Pointer[callerCount] // by part of the calls: the same for all, until the row is busy
+	parts  atomic.Pointer[[]callerCount] // those of the calls but for the first, once the row is busy
 	sample atomic.Uint32                 // calls since the last sweep, one in busySample
+	count  callerCount                   // of all parts, until the row is busy; here, as that is nearer
 
 	busy bool          // guarded by callers.mu, as what follows
 	lost bool          // it was given away
 	gone *callerTotals // of rows that were given away; of kind byOthers only
 }
 
-// is tells whether a row is of a caller. Two long IDs that begin alike are one
-// where their hashes are, which nobody can bring about.
+// is tells whether a row is of a caller. Two IDs of the same length are one where their
+// hashes are, which nobody can bring about.
 func (r *callerRow) is(k callerKey) bool {
-	return r.hash == k.hash && r.kind == k.kind && r.size == len(k.id) && r.id == k.id[:len(r.id)]
+	return r.hash == k.hash && r.kind == k.kind && r.size == len(k.id)
+}
+
+// place is where the calls of a part are counted.
+func (r *callerRow) place(part uint8) *callerCount {
+	if parts := r.parts.Load(); parts != nil && part > 0 {
+		return &(*parts)[part-1]
+	}
+	return &r.count
 }
 
 func (cs *callers) newRow(m *method, k callerKey) *callerRow {
-	r := &callerRow{method: m, kind: k.kind, size: len(k.id), hash: k.hash, places: make([]atomic.Pointer[callerCount], cs.parts)}
+	r := &callerRow{method: m, kind: k.kind, size: len(k.id), hash: k.hash}
 	r.id = strings.Clone(k.id[:min(len(k.id), maxCallerID)])
-	all := &callerCount{}
-	for i := range r.places {
-		r.places[i].Store(all)
-	}
 	return r
 }
 
@@ -156,7 +161,7 @@ func (cs *callers) ended(c *call, code codes.Code, elapsed time.Duration) {
 	if c.dice%busySample == 0 {
 		r.sample.Add(1)
 	}
-	r.places[c.part].Load().add(code, elapsed, c.begun+elapsed)
+	r.place(c.part).add(code, elapsed, c.begun+elapsed)
 }
 
 // enter returns the row of a caller that was not known.

@@ -1,8 +1,8 @@
 package easyops
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -31,9 +31,8 @@ func (cs *callers) spread(r *callerRow, sample uint32) {
 	}
 	r.busy = true
 	cs.busy++
-	for i := range r.places[1:] {
-		r.places[i+1].Store(&callerCount{})
-	}
+	parts := make([]callerCount, cs.parts-1)
+	r.parts.Store(&parts)
 }
 
 // idle returns the rows without a call for 10 minutes, as many as may be given
@@ -49,7 +48,7 @@ func (cs *callers) idle(now time.Duration) []*callerRow {
 			all = append(all, lastOf{r, last})
 		}
 	}
-	slices.SortFunc(all, func(a, b lastOf) int { return cmp.Compare(a.last, b.last) })
+	sort.Slice(all, func(i, j int) bool { return all[i].last < all[j].last })
 	var idle []*callerRow
 	for _, l := range all[:min(len(all), maxDropped)] {
 		idle = append(idle, l.row)

@@ -25,7 +25,7 @@ import (
 
 // callBy returns a call of a method by a service.
 func callBy(m *method, service string, part int) *call {
-	c := &call{Context: context.Background(), method: m, part: uint8(part), dice: 1}
+	c := &call{Context: context.Background(), method: m, flight: &flight{part: uint8(part), dice: 1}}
 	if service != "" {
 		c.caller.Service = &auth.Principal{ID: service}
 	}

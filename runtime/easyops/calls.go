@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/go-easyops/easyops/runtime/port"
 )
 
 // ignoredAfter is how long after its context has ended a handler counts as one
@@ -36,10 +38,10 @@ type calls struct {
 // that few meet at its lock, and what it guards stays in the processor's cache.
 type shard struct {
 	mu    sync.Mutex
-	head  call           // the list's two ends
+	head  call           // the list's two ends, with a flight
 	n     [classes]int64 // calls that are listed here
 	spare [classes]int64 // room that was taken for more
-	idle  *receiver      // for unary calls to come
+	idle  *flight        // for calls to come
 	part  uint8          // of metrics, and of calls.shards
 	_     [64]byte
 }
@@ -56,7 +58,8 @@ func newCalls(l Limits, parts int, log *slog.Logger, spawn func(func())) *calls 
 	}
 	for i := range cs.shards {
 		s := &cs.shards[i]
-		s.part, s.head.next, s.head.prev = uint8(i), &s.head, &s.head
+		s.part, s.head.flight = uint8(i), &flight{}
+		s.head.next, s.head.prev = &s.head, &s.head
 	}
 	cs.near.New = func() any { return &cs.shards[int(cs.turns.Add(1))%len(cs.shards)] }
 	return cs
@@ -71,12 +74,54 @@ const (
 	shortTimeout = 2 * time.Second
 )
 
-// add lists a call, unless there are too many of its class, or no room for it
-// when its request arrives.
+// board gives a call a flight and adds it.
+func (cs *calls) board(c *call, begun time.Duration, use *port.Use) bool {
+	s := cs.nearest()
+	s.mu.Lock()
+	c.flight = s.newFlight()
+	c.of, c.begun, c.use = c, begun, use
+	s.label(c)
+	full, ok := cs.addLocked(s, c)
+	s.mu.Unlock()
+	if ok || !cs.gather(full) {
+		return ok
+	}
+	return cs.addTo(s, c)
+}
+
+// land removes a call and takes its flight back. Nothing may look at that any more.
+func (cs *calls) land(c *call) {
+	s := cs.shardOf(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cs.removeLocked(s, c)
+	s.keep(c.flight)
+}
+
+// add lists a call that has a flight of its own, unless there are too many of its class,
+// or no room for it when its request arrives.
 func (cs *calls) add(c *call) bool {
+	if c.flight == nil {
+		c.flight = &flight{}
+	}
+	s := cs.nearest()
+	s.label(c)
+	return cs.addTo(s, c)
+}
+
+// label says where a call is listed and counted.
+func (s *shard) label(c *call) {
+	c.dice, c.part, c.class = rand.Uint32(), s.part, c.method.firstClass()
+}
+
+// nearest returns the shard that the processor has used before.
+func (cs *calls) nearest() *shard {
 	s := cs.near.Get().(*shard)
 	cs.near.Put(s)
-	c.dice, c.part, c.class = rand.Uint32(), s.part, c.method.firstClass()
+	return s
+}
+
+func (cs *calls) addTo(s *shard, c *call) bool {
 	for {
 		s.mu.Lock()
 		full, ok := cs.addLocked(s, c)
@@ -99,9 +144,6 @@ func (cs *calls) addLocked(s *shard, c *call) (full class, ok bool) {
 	c.next, c.prev = h.next, h
 	h.next.prev, h.next = c, c
 	c.listed = true
-	if !c.method.stream {
-		c.in = s.newReceiver(c)
-	}
 	return 0, true
 }
 
@@ -131,20 +173,21 @@ func (cs *calls) arriveLocked(s *shard, c *call) (full class, ok bool) {
 }
 
 func (cs *calls) remove(c *call) {
+	s := cs.shardOf(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cs.removeLocked(s, c)
+}
+
+func (cs *calls) removeLocked(s *shard, c *call) {
 	if !c.listed {
 		return
 	}
-	s := cs.shardOf(c)
-	s.mu.Lock()
 	c.prev.next, c.next.prev = c.next, c.prev
 	if c.ignores {
 		cs.ignoring.Add(-1)
 	}
 	cs.leave(s, c.class)
-	if c.in != nil {
-		s.keep(c.in)
-	}
-	s.mu.Unlock()
 }
 
 func (cs *calls) shardOf(c *call) *shard { return &cs.shards[c.part] }
@@ -203,14 +246,14 @@ func (cs *calls) look(now time.Time) {
 	}
 	cs.endSilent(now, ofUsers, patience)
 	cs.endSilent(now, ofRuntime, min(cs.timeout, shortTimeout))
-	var deaf []*call
+	deaf := map[*call]time.Duration{}
 	cs.each(func(c *call) {
 		if cs.notice(c, now) {
-			deaf = append(deaf, c)
+			deaf[c] = now.Sub(c.start())
 		}
 	})
-	for _, c := range deaf {
-		cs.log.Warn("handler ignores the end of its call", "method", c.method.name, "peer", c.peer(), "duration", now.Sub(c.start()).Round(time.Second))
+	for c, age := range deaf {
+		cs.log.Warn("handler ignores the end of its call", "method", c.method.name, "peer", c.peer(), "duration", age.Round(time.Second))
 	}
 }
 

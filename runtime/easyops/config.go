@@ -41,6 +41,7 @@ type config struct {
 	tags                   map[string]string // clients want to know the zone
 	logger                 *slog.Logger
 	logLevel               *slog.Level
+	fastCodec              bool
 	level                  *level // see log
 
 	// Settings of servers.

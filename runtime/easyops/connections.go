@@ -2,7 +2,7 @@ package easyops
 
 import (
 	"cmp"
-	"slices"
+	"sort"
 
 	"github.com/go-easyops/easyops/runtime/status"
 )
@@ -13,8 +13,9 @@ func outbound(clients []*channel) []status.Outbound {
 	for _, c := range clients {
 		all = append(all, describeChannel(c))
 	}
-	slices.SortStableFunc(all, func(a, b status.Outbound) int {
-		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Source, b.Source))
+	sort.SliceStable(all, func(i, j int) bool {
+		a, b := &all[i], &all[j]
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Source, b.Source)) < 0
 	})
 	return all
 }

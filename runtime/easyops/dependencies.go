@@ -3,6 +3,7 @@ package easyops
 import (
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	"google.golang.org/grpc/connectivity"
@@ -23,9 +24,9 @@ func (s *Server) dependencies() []status.Dependency {
 		d.State = worse(d.State, o.State)
 		all[o.Service] = d
 	}
-	return slices.SortedFunc(maps.Values(all), func(a, b status.Dependency) int {
-		return strings.Compare(a.Service, b.Service)
-	})
+	found := slices.Collect(maps.Values(all))
+	sort.Slice(found, func(i, j int) bool { return found[i].Service < found[j].Service })
+	return found
 }
 
 // linkedIn are the services that a program with these descriptors may call. Code

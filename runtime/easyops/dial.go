@@ -31,6 +31,7 @@ import (
 // Conns with [DialGRPC] or [DialUserToken] have their own.
 type Conn struct {
 	channel *channel
+	calls   *caller // of the channel
 
 	closed  atomic.Bool
 	mu      sync.Mutex
@@ -42,20 +43,21 @@ func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts 
 	if c.closed.Load() {
 		return c.errClosed()
 	}
-	return c.channel.conn.Invoke(ctx, method, args, reply, opts...)
+	return c.calls.conn.Invoke(ctx, method, args, reply, c.calls.creds.of(ctx, opts)...)
 }
 
 // NewStream implements [grpc.ClientConnInterface].
 func (c *Conn) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	opts = c.calls.creds.of(ctx, opts)
 	if c.channel.key == nil {
-		return c.channel.conn.NewStream(ctx, desc, method, opts...)
+		return c.calls.conn.NewStream(ctx, desc, method, opts...)
 	}
 	ctx, open, err := c.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	opts = append(slices.Clip(opts), grpc.OnFinish(func(error) { open.end() }))
-	stream, err := c.channel.conn.NewStream(ctx, desc, method, opts...)
+	stream, err := c.calls.conn.NewStream(ctx, desc, method, opts...)
 	if err != nil {
 		open.end()
 	}
@@ -125,7 +127,7 @@ func Dial(service string, opts ...DialOption) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("easyops: dial %s: %w", service, err)
 	}
-	return &Conn{channel: ch, streams: map[*openStream]struct{}{}}, nil
+	return &Conn{channel: ch, calls: ch.calls.(*caller), streams: map[*openStream]struct{}{}}, nil
 }
 
 // dial opens the channel.
@@ -144,8 +146,12 @@ func (ch *channel) dial(c *config) error {
 	}
 	c.fault(checkTarget(c))
 	c.fault(checkForwarding(c))
+	calls := &caller{}
+	if len(c.dialOptions) == 0 && !creds.standing() {
+		calls.creds = newSparingCreds(creds)
+	}
 	if err = c.err(); err == nil {
-		ch.conn, err = routing.Dial(ch.routing(c, creds), grpcOptions(c, transport, creds)...)
+		calls.conn, err = routing.Dial(ch.routing(c, creds), grpcOptions(c, transport, calls.creds.orAlways(creds))...)
 	}
 	if err != nil {
 		if ch.registry != nil {
@@ -153,7 +159,8 @@ func (ch *channel) dial(c *config) error {
 		}
 		return err
 	}
-	u.own, u.renew = creds.own, ch.conn.Renew
+	ch.conn, ch.calls = calls.conn, calls
+	u.own, u.renew = creds.own, calls.conn.Renew
 	ch.stop = u.start()
 	return nil
 }
@@ -177,10 +184,13 @@ func (ch *channel) routing(c *config, creds *callCreds) routing.Config {
 }
 
 // grpcOptions are ours, and then the program's, which win.
-func grpcOptions(c *config, transport credentials.TransportCredentials, creds credentials.PerRPCCredentials) []grpc.DialOption {
-	opts := []grpc.DialOption{grpc.WithTransportCredentials(transport), grpc.WithPerRPCCredentials(creds)}
+func grpcOptions(c *config, transport credentials.TransportCredentials, creds []grpc.DialOption) []grpc.DialOption {
+	opts := append([]grpc.DialOption{grpc.WithTransportCredentials(transport)}, creds...)
 	if c.tlsConfig != nil && c.tlsConfig.ServerName != "" {
 		opts = append(opts, grpc.WithAuthority(c.tlsConfig.ServerName))
+	}
+	if c.fastCodec {
+		opts = append(opts, grpc.WithDefaultCallOptions(grpc.ForceCodecV2(newFastCodec())))
 	}
 	return append(opts, c.dialOptions...)
 }

@@ -116,10 +116,10 @@ func refuseHTTP(w http.ResponseWriter, refusal error) {
 // presented is what a call presents: in the metadata of gRPC, or in the headers
 // of a request.
 func (s *Server) presented(c *call) auth.Presented {
-	if c.request != nil {
+	if c.extra != nil && c.request != nil {
 		return s.presentedBy(c.request)
 	}
-	var p auth.Presented
+	p := auth.Presented{At: s.clock.at(c.begun), Last: recallOf(c.use)}
 	if md, ok := c.Context.Value(incomingKey).(metadata.MD); ok {
 		p.User, p.Service = md[auth.UserHeader], md[auth.ServiceHeader]
 	} else {
@@ -183,13 +183,13 @@ func (s *keySpy) Value(key any) any         { s.key = key; return nil }
 // was begun with expires.
 func (c *call) endAt(expires time.Time) {
 	if !expires.IsZero() {
-		c.expiry = time.AfterFunc(time.Until(expires), func() { c.abort(statusExpired) })
+		c.more().expiry = time.AfterFunc(time.Until(expires), func() { c.abort(statusExpired) })
 	}
 }
 
 // stopExpiry takes endAt back: the call is over.
 func (c *call) stopExpiry() {
-	if c.expiry != nil {
+	if c.extra != nil && c.expiry != nil {
 		c.expiry.Stop()
 	}
 }

@@ -240,7 +240,8 @@ func TestMetadataIsReadInPlace(t *testing.T) {
 		t.Error("grpc-go keeps it elsewhere")
 	}
 	s := &Server{trust: authenticated}
-	get := func() auth.Presented { return s.presented(&call{Context: ctx}) }
+	c := &call{Context: ctx, flight: &flight{}}
+	get := func() auth.Presented { return s.presented(c) }
 	if p := get(); len(p.User) != 1 || p.User[0] != "Bearer x" || p.Service != nil {
 		t.Errorf("presented %+v", p)
 	}

@@ -24,7 +24,7 @@ var refusedForwarded = status.New(codes.PermissionDenied, "permission denied: th
 // One that tells nothing cannot be told from a client. For requests to HTTP handlers
 // see fromElsewhere.
 func notForwarded(c *call) error {
-	if c.request != nil {
+	if c.extra != nil && c.request != nil {
 		return nil
 	}
 	md := incoming(c.Context)

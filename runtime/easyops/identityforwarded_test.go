@@ -75,7 +75,7 @@ func TestForwardedCallsNameTheCure(t *testing.T) {
 
 // To look for what proxies tell costs no allocation.
 func TestForwardedCallsCost(t *testing.T) {
-	c := &call{Context: metadata.NewIncomingContext(t.Context(), metadata.Pairs("x-forwarded-for", "127.0.0.1", "via", "2.0 x"))}
+	c := &call{flight: &flight{}, Context: metadata.NewIncomingContext(t.Context(), metadata.Pairs("x-forwarded-for", "127.0.0.1", "via", "2.0 x"))}
 	if n := testing.AllocsPerRun(100, func() { _ = notForwarded(c) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	gometrics "runtime/metrics"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/metrics"
@@ -68,8 +69,9 @@ func (cs *calls) running() []status.RunningCalls {
 	for _, r := range byKind {
 		all = append(all, *r)
 	}
-	slices.SortFunc(all, func(a, b status.RunningCalls) int {
-		return cmp.Or(cmp.Compare(b.Ignoring, a.Ignoring), cmp.Compare(b.Oldest, a.Oldest), cmp.Compare(a.Method, b.Method))
+	sort.Slice(all, func(i, j int) bool {
+		a, b := &all[i], &all[j]
+		return cmp.Or(cmp.Compare(b.Ignoring, a.Ignoring), cmp.Compare(b.Oldest, a.Oldest), cmp.Compare(a.Method, b.Method)) < 0
 	})
 	return all
 }

@@ -71,7 +71,7 @@ func (d *deadlines) SetReadDeadline(t time.Time) error {
 func TestBodiesThatComeSetNoDeadlines(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		d := &deadlines{ResponseWriter: httptest.NewRecorder()}
-		r := &response{ResponseWriter: d, call: &call{}}
+		r := &response{ResponseWriter: d, call: &call{extra: &extra{}}}
 		req := httptest.NewRequest(http.MethodPost, "/", &slowBody{1000, 1024, time.Second})
 		body := r.await(req, 10*time.Second)
 		for range 500 {

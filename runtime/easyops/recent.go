@@ -3,6 +3,7 @@ package easyops
 import (
 	"errors"
 	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -101,7 +102,7 @@ func (r *recentRing) appendTo(all []status.RecentError) []status.RecentError {
 // all are the errors, the latest first.
 func (r *recentErrors) all() []status.RecentError {
 	all := r.rest.appendTo(r.faults.appendTo([]status.RecentError{}))
-	slices.SortStableFunc(all, func(a, b status.RecentError) int { return b.Time.Compare(a.Time) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Time.After(all[j].Time) })
 	return all
 }
 

@@ -19,7 +19,7 @@ import (
 
 // failedCall is a call of alice's by way of a service.
 func failedCall(s *Server) *call {
-	c := &call{Context: context.Background(), method: &method{server: s, name: "a/B"}, begun: s.uptime()}
+	c := &call{Context: context.Background(), method: &method{server: s, name: "a/B"}, flight: &flight{begun: s.uptime()}}
 	c.caller.User, c.caller.Service = &auth.Principal{ID: "alice"}, &auth.Principal{ID: "greeter"}
 	return c
 }

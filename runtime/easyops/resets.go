@@ -109,7 +109,7 @@ func (s *Server) countGone(req *http.Request) {
 	}
 	m.metrics.Started(0)
 	m.metrics.Done(0, codes.Canceled, 0)
-	s.callers.ended(&call{method: m, begun: s.uptime(), dice: 1}, codes.Canceled, 0)
+	s.callers.ended(&call{method: m, flight: &flight{begun: s.uptime(), dice: 1}}, codes.Canceled, 0)
 	u := s.port.UseOf(req.Context())
 	u.Begin()
 	u.End()
@@ -140,7 +140,7 @@ func isHasty(timeout string) bool {
 
 // isHasty tells whether the call's client gave it no time, and it took longer.
 func (c *call) isHasty() bool {
-	if c.Err() == nil || c.cancel != nil { // not over, or with a deadline of the method's
+	if c.Err() == nil || c.isLimited() { // not over, or with a deadline of the method's
 		return false
 	}
 	deadline, ok := c.Deadline()

@@ -448,7 +448,7 @@ func TestLateCallsAreNotResets(t *testing.T) {
 			if test.left > 0 {
 				ctx, cancel = context.WithTimeout(ctx, test.left)
 			}
-			c := &call{Context: ctx, method: &method{server: &Server{started: time.Now()}}}
+			c := &call{Context: ctx, flight: &flight{}, method: &method{server: &Server{started: time.Now()}}}
 			time.Sleep(test.runs)
 			cancel()
 			wantEqual(t, fmt.Sprintf("%v before its deadline, cancelled after %v", test.left, test.runs), c.cancelled(), test.want)

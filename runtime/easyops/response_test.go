@@ -20,7 +20,7 @@ func TestAnswerIsNoError(t *testing.T) {
 		http.StatusOK: false, http.StatusNoContent: false, http.StatusFound: false,
 		http.StatusNotFound: true, http.StatusInternalServerError: true,
 	} {
-		r := &response{ResponseWriter: httptest.NewRecorder(), call: &call{}}
+		r := &response{ResponseWriter: httptest.NewRecorder(), call: &call{extra: &extra{}}}
 		r.WriteHeader(status)
 		if (r.err != nil) != fails {
 			t.Errorf("%d: %v, %v", status, r.code, r.err)
@@ -44,7 +44,7 @@ func TestCopiesThatFail(t *testing.T) {
 		"half of a begun one": {io.MultiReader(strings.NewReader("x"), gone), 201, 201},
 	} {
 		rec := httptest.NewRecorder()
-		r := &response{ResponseWriter: rec, call: &call{}}
+		r := &response{ResponseWriter: rec, call: &call{extra: &extra{}}}
 		if test.first > 0 {
 			r.WriteHeader(test.first)
 		}
@@ -63,7 +63,7 @@ func (unsent) FlushError() error { return io.ErrClosedPipe }
 
 // A handler learns that a flush has failed.
 func TestFlushFails(t *testing.T) {
-	r := &response{ResponseWriter: unsent{httptest.NewRecorder()}, call: &call{}}
+	r := &response{ResponseWriter: unsent{httptest.NewRecorder()}, call: &call{extra: &extra{}}}
 	if err := http.NewResponseController(r).Flush(); !errors.Is(err, io.ErrClosedPipe) {
 		t.Error(err)
 	}
@@ -89,7 +89,7 @@ func TestNothingIsSentAfterExpiry(t *testing.T) {
 		"Hijack":   func(r *response) error { _, _, err := r.Hijack(); return err },
 	} {
 		sent := &sending{ResponseWriter: httptest.NewRecorder()}
-		r := &response{ResponseWriter: sent, call: &call{expiry: time.NewTimer(time.Hour)}}
+		r := &response{ResponseWriter: sent, call: &call{extra: &extra{expiry: time.NewTimer(time.Hour)}}}
 		r.call.ended.Store(statusExpired)
 		if err := send(r); !errors.Is(err, statusExpired.Err()) {
 			t.Errorf("%s: %v", name, err)

@@ -2,9 +2,14 @@ package easyops
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/go-easyops/easyops/runtime/port"
 )
 
 // newShards returns calls in so many shards, and a unary method.
@@ -82,33 +87,58 @@ func TestRoomUnderLoad(t *testing.T) {
 	}
 }
 
-// A receiver serves one call at a time, and few are kept.
-func TestReceivers(t *testing.T) {
+// A flight is one call's at a time, and few are kept, with nothing of the call.
+func TestFlights(t *testing.T) {
 	cs, m := newShards(1, 1000)
 	var listed []*call
-	seen := map[*receiver]bool{}
+	seen := map[*flight]bool{}
 	for range 2 * maxIdle {
 		c := &call{method: m}
-		if !cs.add(c) || seen[c.in] || c.in.call != c {
-			t.Fatal("a receiver is not its call's alone")
+		if !cs.board(c, time.Second, &port.Use{}) || seen[c.flight] || c.of != c {
+			t.Fatal("a flight is not its call's alone")
 		}
-		seen[c.in] = true
+		seen[c.flight] = true
 		listed = append(listed, c)
 	}
 	for _, c := range listed {
-		cs.remove(c)
+		c.decode = func(any) error { return nil }
+		cs.land(c)
 	}
 	kept := 0
-	for r := cs.shards[0].idle; r != nil; r = r.next {
-		if kept++; r.call != nil || r.decode != nil {
-			t.Error("it keeps what was the call's")
+	for f := cs.shards[0].idle; f != nil; f = f.idle {
+		f.receive = nil
+		if kept++; !reflect.DeepEqual(f, &flight{idle: f.idle, after: f.after}) {
+			t.Errorf("it keeps what was the call's: %+v", f)
 		}
 	}
 	if kept != maxIdle {
 		t.Errorf("%d are kept, want %d", kept, maxIdle)
 	}
 	again := &call{method: m}
-	if !cs.add(again) || !seen[again.in] {
+	if !cs.board(again, 0, nil) || !seen[again.flight] {
 		t.Error("none is used again")
 	}
+}
+
+// A call that is refused gives its flight back too.
+func TestFlightOfARefusedCall(t *testing.T) {
+	cs, m := newShards(1, 1)
+	m.stream = true
+	cs.max[streaming] = 1
+	cs.rooms[streaming].init(1, 1)
+	first, second := &call{method: m}, &call{method: m}
+	if !cs.board(first, 0, nil) || cs.board(second, 0, nil) {
+		t.Fatal("the bound does not hold")
+	}
+	cs.land(second)
+	cs.land(first)
+	wantEqual(t, "in flight", cs.inFlight(), 0)
+	if f := cs.shards[0].idle; f == nil || f.idle == nil {
+		t.Error("a flight is lost")
+	}
+}
+
+// What every call allocates is no more than it was made for.
+func TestSizeOfACall(t *testing.T) {
+	wantEqual(t, "bytes", unsafe.Sizeof(call{}), 80)
 }

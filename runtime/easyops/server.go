@@ -32,6 +32,7 @@ type Server struct {
 
 	id      string
 	started time.Time
+	clock   clock
 	log     *slog.Logger
 	trust   trust
 	tls     *tls.Config

@@ -21,11 +21,26 @@ type channel struct {
 	key      *channelKey // nil where it is one Conn's own
 	opened   sync.Once
 	err      error // of the opening
-	conn     *routing.Conn
+	conn     serviceConn
 	registry registry.Registry // nil with a target
+	calls    any               // the *caller of conn, see serviceConn
 	stop     func()            // of the upkeep
 
 	holders int // of channels
+}
+
+// serviceConn is a [routing.Conn] without its calls. The status pages list channels, and
+// by its own type every server would link all that makes connections.
+type serviceConn interface {
+	Status() routing.Status
+	Renew()
+	Close() error
+}
+
+// caller is what calls go by.
+type caller struct {
+	conn  *routing.Conn
+	creds *sparingCreds // nil where gRPC asks for those of each call
 }
 
 // close ends all calls and connections.
@@ -127,6 +142,7 @@ type channelKey struct {
 	insecurePlaintext      bool
 	forwardUser            bool
 	personal               bool
+	fastCodec              bool
 	zone                   string
 	subset                 int
 	logger                 *slog.Logger
@@ -154,7 +170,7 @@ func sharedKey(c *config, service string) *channelKey {
 		tlsCert: c.tlsCert, tlsKey: c.tlsKey, tlsCA: c.tlsCA,
 		serverID: c.serverID, serviceToken: c.serviceToken,
 		insecurePlaintext: c.insecurePlaintext, forwardUser: c.forwardUser,
-		personal: c.personal, zone: c.zone(), subset: c.subset,
+		personal: c.personal, fastCodec: c.fastCodec, zone: c.zone(), subset: c.subset,
 		logger: c.logger,
 	}
 	if t := c.tlsConfig; t != nil {

@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/reflection"
 
 	"github.com/go-easyops/easyops/runtime/auth"
+	"github.com/go-easyops/easyops/runtime/easyops/internal/reflection"
 	"github.com/go-easyops/easyops/runtime/port"
 	"github.com/go-easyops/easyops/runtime/registry"
 )
@@ -141,6 +142,7 @@ func listenError(setting string, err error) error {
 func (s *Server) setUp(lis net.Listener) error {
 	c := s.cfg
 	s.started = time.Now()
+	s.clock.started = s.started
 	s.calls = newCalls(c.limits, s.metrics.Parts(), s.log, s.background.Go)
 	s.callers = newCallers(s.metrics.Parts())
 	s.resets = newResets(c.limits.Resets, func(u *port.Use) {
@@ -155,6 +157,7 @@ func (s *Server) setUp(lis net.Listener) error {
 		MaxConns:        c.limits.Connections,
 		MaxConnsPerIP:   c.limits.ConnectionsPerIP,
 		ClassifyTimeout: c.limits.OpenTimeout,
+		Note:            newNote,
 		AllHTTP2ToHTTP:  c.mixedHTTP2,
 		Logger:          s.log,
 	})
@@ -184,8 +187,8 @@ func (s *Server) newGRPC() (err error) {
 		}
 	}()
 	opts := append(transportDefaults(s.cfg.limits), grpc.UnknownServiceHandler(s.unknownHandler()))
-	if s.intercepts() {
-		opts = append(opts, grpc.StreamInterceptor(s.interceptStream))
+	if s.cfg.fastCodec {
+		opts = append(opts, grpc.ForceServerCodecV2(newFastCodec()))
 	}
 	opts = append(opts, s.cfg.grpcOptions...)
 	if s.cfg.proxy != nil { // the user's would run by the rule of a route
@@ -199,8 +202,14 @@ func (s *Server) newGRPC() (err error) {
 		opts = append(opts, grpc.StatsHandler(sizes))
 	}
 	opts = append(opts, grpc.Creds(s.port.Credentials()), grpc.WaitForHandlers(false))
-	s.grpc = grpc.NewServer(opts...)
-	s.grpcHTTP = grpc.NewServer(append(opts, grpc.NumStreamWorkers(0))...)
+	var first grpc.StreamServerInterceptor // before those of the user's
+	if s.intercepts() {
+		first = s.interceptStream
+	}
+	own := []grpc.ServerOption{grpc.StreamInterceptor(first)}
+	viaHTTP := []grpc.ServerOption{grpc.StreamInterceptor(paceStream(first))}
+	s.grpc = grpc.NewServer(slices.Concat(own, opts)...)
+	s.grpcHTTP = grpc.NewServer(slices.Concat(viaHTTP, opts, []grpc.ServerOption{grpc.NumStreamWorkers(0)})...)
 
 	both := registrar{s, false}
 	for _, b := range s.services {
@@ -223,7 +232,7 @@ type registrar struct {
 func (r registrar) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	wrapped := r.s.wrap(desc, r.ours)
 	r.s.grpc.RegisterService(wrapped, impl)
-	r.s.grpcHTTP.RegisterService(wrapped, impl)
+	r.s.grpcHTTP.RegisterService(pace(wrapped), impl)
 }
 
 func (r registrar) GetServiceInfo() map[string]grpc.ServiceInfo { return r.s.grpc.GetServiceInfo() }
@@ -240,6 +249,7 @@ func (s *Server) serve() {
 	}
 	s.background.Go(func() {
 		everySecond(s.life, func(now time.Time) {
+			s.clock.look(now, now.Sub(s.started))
 			s.holdReserve()
 			s.calls.look(now)
 			s.resets.forget(now)

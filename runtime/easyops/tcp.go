@@ -174,7 +174,7 @@ func withoutALPN(user *tls.Config) *tls.Config {
 // admit makes the context of a connection, where the rule lets it in.
 func (t *tcpService) admit(ctx context.Context, state *tls.ConnectionState) (context.Context, error) {
 	s := t.method.server
-	c := &call{Context: ctx, method: t.method, begun: s.uptime()}
+	c := &call{Context: ctx, method: t.method}
 	if !t.needsIdentity() || s.trust == insecure || s.trust == standalone {
 		return c, nil
 	}

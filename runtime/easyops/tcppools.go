@@ -2,7 +2,9 @@ package easyops
 
 import (
 	"cmp"
-	"slices"
+	"context"
+	"net"
+	"sort"
 	"sync"
 	"time"
 
@@ -20,13 +22,21 @@ type tcpPool struct {
 	key      tcpKey
 	opened   sync.Once
 	err      error // of the opening
-	pool     *routing.Pool
+	pool     servicePool
 	registry registry.Registry // nil with a target
 
 	// Of the pools.
 	holders int
 	ready   bool        // it was opened
 	idle    *time.Timer // nil while there are holders
+}
+
+// servicePool is what is used of a [routing.Pool], as serviceConn of a Conn.
+type servicePool interface {
+	Dial(context.Context) (net.Conn, registry.Instance, error)
+	InUse() int
+	Status() routing.PoolStatus
+	Close() error
 }
 
 // tcpKey is all that makes a difference to connections. Where the log goes does not:
@@ -159,7 +169,7 @@ func (t *tcpPools) closeIdle() {
 // status describes the pools that are kept, by service.
 func (t *tcpPools) status() []routing.PoolStatus {
 	t.mu.Lock()
-	var pools []*routing.Pool
+	var pools []servicePool
 	for _, p := range t.all {
 		if p.ready {
 			pools = append(pools, p.pool)
@@ -170,8 +180,9 @@ func (t *tcpPools) status() []routing.PoolStatus {
 	for _, p := range pools {
 		all = append(all, p.Status())
 	}
-	slices.SortFunc(all, func(a, b routing.PoolStatus) int {
-		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Source, b.Source))
+	sort.Slice(all, func(i, j int) bool {
+		a, b := &all[i], &all[j]
+		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Source, b.Source)) < 0
 	})
 	return all
 }

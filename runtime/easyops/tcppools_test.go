@@ -65,7 +65,7 @@ func TestPoolsEnd(t *testing.T) {
 		want("within a minute of the second use", 1, 0)
 		time.Sleep(time.Nanosecond)
 		want("a minute after", 0, 1)
-		if _, err := first.pool.Pick(t.Context()); !errors.Is(err, net.ErrClosed) || len(pools.all) != 0 {
+		if _, err := first.pool.(*routing.Pool).Pick(t.Context()); !errors.Is(err, net.ErrClosed) || len(pools.all) != 0 {
 			t.Errorf("it is kept: %v", err)
 		}
 
@@ -97,7 +97,7 @@ func TestPoolsKeepLoad(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer pools.letGo(p)
-			k, err := p.pool.Pick(t.Context())
+			k, err := p.pool.(*routing.Pool).Pick(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -192,10 +191,12 @@ func (s *Set) register(cs ...prometheus.Collector) error {
 // registerShared adds the collectors that describe the process and not the
 // server; where the registry has them, they are right already.
 func (s *Set) registerShared() error {
+	// By the package that has them: package collectors hands on to it, and compiles
+	// regular expressions whenever a program starts.
 	for _, c := range []prometheus.Collector{
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		collectors.NewBuildInfoCollector(),
+		prometheus.NewGoCollector(),                                       //nolint:staticcheck // see above
+		prometheus.NewProcessCollector(prometheus.ProcessCollectorOpts{}), //nolint:staticcheck // see above
+		prometheus.NewBuildInfoCollector(),                                //nolint:staticcheck // see above
 	} {
 		err := s.registry.Register(c)
 		if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !ok {

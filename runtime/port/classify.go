@@ -162,7 +162,9 @@ func (p *Port) classifyHTTP2(c *conn, nc net.Conn, buf []byte, isHTTP bool) erro
 	r := newReplay(nc, s.buf)
 	r.acks = &ackDropper{}
 	if v == verdictGRPC {
-		p.toGRPC(c, &grpcConn{replayConn: *r, port: p, conn: c})
+		g := &grpcConn{replayConn: *r, port: p, conn: c}
+		g.setReader(nc)
+		p.toGRPC(c, g)
 		return nil
 	}
 	r.filter = &ackFilter{src: r.replay, left: len(preface)}

@@ -51,6 +51,9 @@ type Config struct {
 	// only behind a proxy that mixes gRPC and plain HTTP requests on one connection: without
 	// it, plain requests on a connection that began with gRPC get status 415.
 	AllHTTP2ToHTTP bool
+	// Note, if set, is called for each connection that goes to the gRPC server. What it returns is
+	// kept with the connection, for whoever serves its calls: see Use.Note.
+	Note func() any
 	// Logger gets refused connections, certificates that a side did not take, and at DEBUG
 	// connections that end before a request, of each one a second with the count of all, and
 	// accept errors; nil means slog.Default().
@@ -100,7 +103,7 @@ type Port struct {
 	backlogBy  atomic.Int64  // unix nanoseconds: when the backlog is given up
 	acceptDone chan struct{} // closed: the accept loop has ended
 
-	byAddr sync.Map // of net.Addr to *conn: those of gRPC
+	byAddr *table // the connections of gRPC
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -127,6 +130,7 @@ func New(lis net.Listener, srv *http.Server, cfg Config) *Port {
 		acceptDone: make(chan struct{}),
 		conns:      make(map[*conn]struct{}),
 		perIP:      make(map[netip.Prefix]int),
+		byAddr:     newTable(),
 	}
 	if cfg.TLS != nil {
 		p.tls = serverTLS(cfg.TLS)

@@ -173,6 +173,11 @@ type grpcConn struct {
 	conn    *conn
 	begun   bool // the gRPC server has looked at it; one goroutine until then
 	refused atomic.Bool
+
+	// How it is read: see ReadOnReady.
+	socket *socket              // of plaintext
+	first  *[firstOfRecord]byte // of TLS
+	more   bool                 // there may be more of the record
 }
 
 // Read marks the connection as taken and reads.

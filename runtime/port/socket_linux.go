@@ -28,3 +28,15 @@ func setUserTimeout(nc net.Conn, d time.Duration) error {
 	}
 	return failed
 }
+
+const canReadNow = true
+
+// readNow reads what the kernel has of a socket that does not block, nothing at its end, or tells
+// to wait for something.
+func readNow(fd uintptr, b []byte) (n int, wait bool, err error) {
+	for {
+		if n, err = syscall.Read(int(fd), b); err != syscall.EINTR {
+			return n, err == syscall.EAGAIN, err
+		}
+	}
+}

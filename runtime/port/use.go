@@ -16,11 +16,12 @@ import (
 // On nil, the use of no connection, they do nothing.
 type Use struct {
 	conn *conn
+	note any
 	by   caller
-	_    [96]byte // keeps what every call reads from what every call writes
+	_    [16]byte // keeps what every call reads from what every call writes
 
 	begun, ended atomic.Uint64
-	_            [112]byte
+	_            [48]byte
 }
 
 // caller is who makes calls, as far as is known: two strings of others, nil for none.
@@ -37,14 +38,22 @@ const maxID = 256
 // not know the connection, or knows it no longer.
 func (p *Port) UseOf(ctx context.Context) *Use {
 	if from, ok := peer.FromContext(ctx); ok && isPointer(from.Addr) {
-		if c, ok := p.byAddr.Load(from.Addr); ok {
-			return &c.(*conn).use
+		if c := p.byAddr.find(from.Addr); c != nil {
+			return &c.use
 		}
 	}
 	if c, _ := ctx.Value(connKey{}).(*conn); c != nil {
 		return &c.use
 	}
 	return nil
+}
+
+// Note returns what Config.Note has made for the connection, or nil.
+func (u *Use) Note() any {
+	if u == nil {
+		return nil
+	}
+	return u.note
 }
 
 // Begin counts a call that begins.

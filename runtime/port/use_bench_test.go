@@ -11,11 +11,11 @@ import (
 
 // BenchmarkUse measures what a call costs whose connection is found and told.
 func BenchmarkUse(b *testing.B) {
-	p := &Port{}
+	p := &Port{byAddr: newTable()}
 	var contexts []context.Context
 	for i := range 10_000 {
 		c := &conn{addr: ownAddr(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: i})}
-		p.byAddr.Store(c.addr, c)
+		p.byAddr.add(c)
 		contexts = append(contexts, peer.NewContext(b.Context(), &peer.Peer{Addr: c.addr}))
 	}
 	users, service := []string{"alice", "bob"}, "shop"

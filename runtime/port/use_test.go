@@ -3,6 +3,7 @@ package port
 import (
 	"context"
 	"net"
+	"runtime"
 	"testing"
 	"unsafe"
 
@@ -22,7 +23,7 @@ func (structAddr) String() string  { return "odd" }
 
 // Addresses of all kinds can be kept and looked for.
 func TestOddAddresses(t *testing.T) {
-	p := &Port{}
+	p := &Port{byAddr: newTable()}
 	for name, a := range map[string]net.Addr{
 		"TCP": &net.TCPAddr{}, "Unix": &net.UnixAddr{}, "IP": &net.IPAddr{},
 		"nil": nil, "nil TCP": (*net.TCPAddr)(nil), "nil Unix": (*net.UnixAddr)(nil), "nil IP": (*net.IPAddr)(nil), "nil odd": (*sliceAddr)(nil),
@@ -32,7 +33,7 @@ func TestOddAddresses(t *testing.T) {
 			ofPeer := func(a net.Addr) *Use { return p.UseOf(peer.NewContext(context.Background(), &peer.Peer{Addr: a})) }
 			c := &conn{addr: ownAddr(a)}
 			_ = c.addr.String() + c.addr.Network()
-			p.byAddr.Store(c.addr, c)
+			p.byAddr.add(c)
 			if ofPeer(c.addr) != &c.use {
 				t.Error("it is not found by its own address")
 			}
@@ -51,14 +52,26 @@ func TestCacheLines(t *testing.T) {
 	for name, at := range map[string]uintptr{
 		"received": unsafe.Offsetof(c.received), "sent": unsafe.Offsetof(c.sent),
 		"caller": unsafe.Offsetof(c.use) + unsafe.Offsetof(c.use.by), "calls": unsafe.Offsetof(c.use) + unsafe.Offsetof(c.use.begun),
-		"the next": unsafe.Sizeof(c) + 63, // as it begins a line at the latest
+		"the next": unsafe.Sizeof(c),
 	} {
 		if other, ok := lines[at/64]; ok {
 			t.Errorf("%s is beside %s", name, other)
 		}
 		lines[at/64] = name
 	}
-	t.Logf("a connection takes %d bytes", unsafe.Sizeof(c))
+	if size := unsafe.Sizeof(c); size%64 != 0 || size > 448 {
+		t.Errorf("a connection takes %d bytes", size)
+	}
+	var kept []*conn // on the heap
+	for range 100 {
+		kept = append(kept, &conn{port: &Port{}})
+	}
+	for _, c := range kept { // what is larger than 512 bytes, or no multiple of 64, does not begin a line
+		if at := uintptr(unsafe.Pointer(c)); at%64 != 0 {
+			t.Fatalf("a connection begins in the middle of a cache line, at %x", at)
+		}
+	}
+	runtime.KeepAlive(kept)
 }
 
 // A connection that is closed while it is being classified is not found, and
@@ -66,7 +79,7 @@ func TestCacheLines(t *testing.T) {
 func TestSettleOfAClosedConnection(t *testing.T) {
 	for _, closed := range []bool{true, false} {
 		client, server := net.Pipe()
-		p := &Port{conns: map[*conn]struct{}{}}
+		p := &Port{conns: map[*conn]struct{}{}, byAddr: newTable()}
 		c := &conn{Conn: server, port: p, addr: ownAddr(server.RemoteAddr())}
 		p.conns[c] = struct{}{}
 		p.count[classifying]++
@@ -74,7 +87,7 @@ func TestSettleOfAClosedConnection(t *testing.T) {
 			_ = c.Close()
 		}
 		p.settle(c, protoGRPC)
-		if _, found := p.byAddr.Load(c.addr); found == closed {
+		if found := p.byAddr.find(c.addr) != nil; found == closed {
 			t.Errorf("closed %t, and found %t", closed, found)
 		}
 		if p.count[protoGRPC] != map[bool]int{true: 0, false: 1}[closed] || p.count[classifying] != 0 {
@@ -82,7 +95,7 @@ func TestSettleOfAClosedConnection(t *testing.T) {
 		}
 		_ = c.Close()
 		_ = client.Close()
-		if _, found := p.byAddr.Load(c.addr); found {
+		if p.byAddr.find(c.addr) != nil {
 			t.Error("found when it is closed")
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/balancer"
@@ -29,12 +30,28 @@ type policyConfig struct {
 	MaxWait time.Duration `json:"maxWait"`
 }
 
+// policyBuilder makes policies once there was a [Dial]. What init registers is linked
+// into every program, and by way of a function that Dial sets a program which only
+// serves does not link all this.
 type policyBuilder struct{}
+
+// makePolicy is newPolicy, or nil before the first Dial.
+var makePolicy atomic.Pointer[func(balancer.ClientConn, balancer.BuildOptions) balancer.Balancer]
+
+func linkPolicy() {
+	if makePolicy.Load() == nil {
+		f := newPolicy
+		makePolicy.Store(&f)
+	}
+}
 
 func (policyBuilder) Name() string { return policyName }
 
 // ParseConfig implements [balancer.ConfigParser].
 func (policyBuilder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
+	if makePolicy.Load() == nil {
+		return nil, fmt.Errorf("%s: is for connections that easyops dials", policyName)
+	}
 	c := &policyConfig{}
 	if err := json.Unmarshal(text, c); err != nil {
 		return nil, fmt.Errorf("%s: %w", policyName, err)
@@ -44,6 +61,10 @@ func (policyBuilder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalanc
 
 // Build implements [balancer.Builder].
 func (policyBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
+	return (*makePolicy.Load())(cc, opts) // it has parsed a config before
+}
+
+func newPolicy(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
 	p := &policy{
 		cc: cc, config: &policyConfig{MaxWait: DefaultMaxWait}, roster: newRoster(),
 		state: connectivity.Connecting, groups: map[class]*group{},
@@ -166,6 +187,7 @@ func (p *policy) Close() {
 	p.alarm.Stop()
 	p.mu.Unlock()
 	p.shards.Close()
+	p.roster.notReady(p)
 	p.roster.rest()
 }
 
@@ -194,9 +216,15 @@ func (p *policy) pushLocked() {
 	if len(p.groups) == 1 && !p.groups[plain].known {
 		state = connectivity.TransientFailure
 	}
-	p.roster.plainDown.Store(state == connectivity.Ready && len(picker.plain.ready) == 0)
+	ready := len(picker.plain.ready) > 0
+	if !ready {
+		p.roster.notReady(p)
+	}
 	p.notified, p.alarmAt = time.Now(), time.Time{}
 	p.cc.UpdateState(balancer.State{ConnectivityState: state, Picker: picker})
+	if ready { // from now on calls have the picker
+		p.roster.ready.Store(p)
+	}
 }
 
 // look is called by the alarm.

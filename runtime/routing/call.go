@@ -74,12 +74,11 @@ func (c *Conn) stamp(ctx context.Context, method string, stream bool, opts []grp
 	tags, fallback := tagsOf(ctx)
 	owner := c.ownerOf(ctx)
 	resendable := c.resendable[method]
-	ready := c.cc.GetState() == connectivity.Ready && !c.roster.plainDown.Load()
-	if ready && !stream && !resendable && tags == plain && owner == plain && callOf(ctx) == nil {
+	if !stream && !resendable && tags == plain && owner == plain && c.plainReady() && callOf(ctx) == nil {
 		return ctx
 	}
 	s := &call{
-		Context: ctx, start: time.Now(), config: c.policy, stream: stream,
+		Context: ctx, start: clock(), config: c.policy, stream: stream,
 		owner: owner, tags: tags, fallback: fallback, resendable: resendable,
 	}
 	for _, o := range opts {
@@ -88,6 +87,12 @@ func (c *Conn) stamp(ctx context.Context, method string, stream bool, opts []grp
 		}
 	}
 	return s
+}
+
+// plainReady reports whether a plain call finds an instance at once. All calls of a
+// Conn ask, so there is no lock, but where the roster is not the balancer's.
+func (c *Conn) plainReady() bool {
+	return c.roster.ready.Load() != nil || !c.roster.balanced.Load() && c.cc.GetState() == connectivity.Ready
 }
 
 // ownerOf returns the class of the personal instances of the user whose call it

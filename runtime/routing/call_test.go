@@ -2,8 +2,11 @@ package routing
 
 import (
 	"context"
+	"net"
+	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -98,5 +101,74 @@ func TestCallTwiceAtOnce(t *testing.T) {
 	}
 	if calls != 20*2*attempts {
 		t.Errorf("%d calls", calls)
+	}
+}
+
+// TestPlainCallsHaveNoRecord: once there is an instance, whether the balancer tells
+// of it or, with the target of a resolver that is not ours, gRPC; and they have one
+// again when it is gone.
+func TestPlainCallsHaveNoRecord(t *testing.T) {
+	s := startServer(t, "a")
+	m := newMemory(s.instance(registry.Ready))
+	const method = "/" + service + "/Am"
+	for name, config := range map[string]Config{
+		"registry": {Registry: m}, "target": {Target: s.addr}, "resolver of gRPC": {Target: "unix:" + listenUnix(t)},
+	} {
+		c := dial(t, config)
+		if callOf(c.stamp(t.Context(), method, false, nil)) == nil {
+			t.Errorf("%s: a call has no record before there is an instance", name)
+		}
+		if _, err := who(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		becomes(t, name+": plain calls have a record", func() bool { return c.stamp(t.Context(), method, false, nil) == t.Context() })
+		if callOf(c.stamp(t.Context(), method, true, nil)) == nil {
+			t.Errorf("%s: a stream has none", name)
+		}
+		if name != "registry" {
+			continue
+		}
+		s.stop()
+		becomes(t, "calls have no record although the instance is gone", func() bool { return callOf(c.stamp(t.Context(), method, false, nil)) != nil })
+		s = startServerAt(t, "a", s.addr, 0)
+		want(t, c, "a")
+	}
+}
+
+// becomes waits for what comes, such as what a balancer tells just after a call began.
+func becomes(t *testing.T, otherwise string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(otherwise)
+		}
+	}
+}
+
+// listenUnix serves at a socket, and returns its path.
+func listenUnix(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "s")
+	lis, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServer("unix", path, 0)
+	go func() { defer close(s.done); _ = s.grpc.Serve(lis) }()
+	t.Cleanup(s.stop)
+	return path
+}
+
+// TestOldBalancerEnds: what an old balancer says of its end is not said of the one
+// in its place.
+func TestOldBalancerEnds(t *testing.T) {
+	r, old, now := newRoster(), &policy{}, &policy{}
+	r.ready.Store(old)
+	r.ready.Store(now)
+	if r.notReady(old); r.ready.Load() != now {
+		t.Error("calls wait although the new one has an instance")
+	}
+	if r.notReady(now); r.ready.Load() != nil || !r.balanced.Load() {
+		t.Error("calls do not wait, or ask gRPC")
 	}
 }

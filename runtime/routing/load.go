@@ -72,6 +72,10 @@ var started = time.Now()
 // wall is set.
 func ticks(t time.Time) int64 { return int64(t.Sub(started)) }
 
+// clock returns the time by that clock alone, which is half the work of time.Now.
+// What it says of the one on the wall is wrong once that was set.
+func clock() time.Time { return started.Add(time.Since(started)) }
+
 // set tells of a new average.
 func (l *workload) set(a *average) {
 	if a.calls >= fewest {
@@ -84,8 +88,7 @@ func (l *workload) set(a *average) {
 // Where several calls wait and none ends, it is as long at least as that lasts: so
 // a black hole is noticed before a call gives up.
 func (l *workload) expected(now time.Time) float64 {
-	ns := ticks(now)
-	latency := float64(l.latency.Load())
+	latency, ns := float64(l.latency.Load()), ticks(now)
 	if latency > float64(noise) { // others are not told from each other anyway
 		latency *= decay(time.Duration(max(0, ns-l.at.Load())))
 	}

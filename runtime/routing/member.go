@@ -80,7 +80,8 @@ type roster struct {
 	told      *notices                // nil for no log
 	allowed   func(connected int) int // how many instances of a class may be out
 	ejections atomic.Uint64
-	plainDown atomic.Bool            // although there are others
+	ready     atomic.Pointer[policy] // the balancer by which plain calls find an instance at once
+	balanced  atomic.Bool            // a balancer says when that is so
 	note      atomic.Pointer[string] // what the finder has to say; nil for none
 
 	mu      sync.Mutex
@@ -148,6 +149,13 @@ func (r *roster) all() []*member {
 		all = append(all, m)
 	}
 	return all
+}
+
+// notReady notes that plain calls have to wait, as far as a balancer knows. It may be
+// an old one, and another one in its place.
+func (r *roster) notReady(p *policy) {
+	r.balanced.Store(true)
+	r.ready.CompareAndSwap(p, nil)
 }
 
 // rest notes that nothing is connected any more.

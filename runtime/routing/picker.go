@@ -46,7 +46,7 @@ type choice struct {
 
 // Pick implements [balancer.Picker].
 func (p *picker) Pick(info balancer.PickInfo) (balancer.PickResult, error) {
-	now := time.Now()
+	now := clock()
 	c := callOf(info.Ctx)
 	pool, wait := p.plain, p.plain.wait
 	if c != nil && p.index != nil && (c.owner != plain || c.tags != plain) {

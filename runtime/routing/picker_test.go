@@ -170,7 +170,7 @@ func (c *told) UpdateState(balancer.State) { c.n++ }
 // TestLearnsWhileConnectionsChange: see it with -race.
 func TestLearnsWhileConnectionsChange(t *testing.T) {
 	cc := &told{}
-	p := policyBuilder{}.Build(cc, balancer.BuildOptions{}).(*policy)
+	p := newPolicy(cc, balancer.BuildOptions{}).(*policy)
 	defer p.Close()
 	done := make(chan struct{})
 	go func() {

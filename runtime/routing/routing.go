@@ -154,6 +154,7 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
+	linkPolicy()
 	c := &Conn{
 		policy: &policyConfig{Service: config.Service, Source: config.source(), MaxWait: config.MaxWait},
 		roster: newRoster(), journal: newJournal(config.Logger),

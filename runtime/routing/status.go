@@ -2,7 +2,7 @@ package routing
 
 import (
 	"cmp"
-	"slices"
+	"sort"
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/registry"
@@ -47,8 +47,9 @@ func (c *Conn) Status() Status {
 	for _, m := range c.roster.all() {
 		s.Instances = append(s.Instances, m.status())
 	}
-	slices.SortFunc(s.Instances, func(a, b InstanceStatus) int {
-		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.ID, b.ID))
+	sort.Slice(s.Instances, func(i, j int) bool {
+		a, b := &s.Instances[i], &s.Instances[j]
+		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Addr, b.Addr), cmp.Compare(a.ID, b.ID)) < 0
 	})
 	return s
 }

@@ -67,7 +67,7 @@ func begin(m *member, w *ward, now time.Time, stream, trial bool) *trip {
 
 // end is called once by gRPC.
 func (t *trip) end(info balancer.DoneInfo) {
-	now := time.Now()
+	now := clock()
 	t.member.load.end(t.stream, now)
 	t.ward.done(t.member, now, t.result(info, now.Sub(t.start)))
 	t.member, t.ward = nil, nil

@@ -157,7 +157,7 @@ func TestReadyCallsCostNothing(t *testing.T) {
 
 // TestReasonIsMadeOnce: of thousands of calls that wait each looks again and again.
 func TestReasonIsMadeOnce(t *testing.T) {
-	p := policyBuilder{}.Build(&told{}, balancer.BuildOptions{}).(*policy)
+	p := newPolicy(&told{}, balancer.BuildOptions{}).(*policy)
 	defer p.Close()
 	p.index = &index{listed: map[class]bool{tagged(tags("v", "x")): true}}
 	k := p.pickerLocked()

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -91,7 +91,7 @@ func (p *Pages) recentActions() []RecentAction {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	all := append(append([]RecentAction{}, p.actions.refused.last...), p.actions.others.last...)
-	slices.SortStableFunc(all, func(a, b RecentAction) int { return b.Time.Compare(a.Time) })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].Time.After(all[j].Time) })
 	return all
 }
 

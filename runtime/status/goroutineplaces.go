@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -39,8 +40,9 @@ func groupPlaces(places []runtime.StackRecord) (groups []GoroutineGroup, total i
 		record := runtime.StackRecord{Stack0: stack}
 		groups = append(groups, GoroutineGroup{Count: n, Frames: framesOf(record.Stack())})
 	}
-	slices.SortFunc(groups, func(a, b GoroutineGroup) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), slices.CompareFunc(a.Frames, b.Frames, Frame.compare))
+	sort.Slice(groups, func(i, j int) bool {
+		a, b := &groups[i], &groups[j]
+		return cmp.Or(cmp.Compare(b.Count, a.Count), slices.CompareFunc(a.Frames, b.Frames, Frame.compare)) < 0
 	})
 	return groups, len(places)
 }

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"runtime"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -96,8 +96,9 @@ func groupStacks(dump []byte) (groups []GoroutineGroup, total int) {
 	for _, g := range byPlace {
 		groups = append(groups, *g)
 	}
-	slices.SortFunc(groups, func(a, b GoroutineGroup) int {
-		return cmp.Or(cmp.Compare(*b.Longest, *a.Longest), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Example, b.Example))
+	sort.Slice(groups, func(i, j int) bool {
+		a, b := &groups[i], &groups[j]
+		return cmp.Or(cmp.Compare(*b.Longest, *a.Longest), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Example, b.Example)) < 0
 	})
 	return groups, total
 }

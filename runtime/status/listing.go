@@ -1,15 +1,11 @@
 package status
 
 import (
-	"cmp"
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
+	"sort"
 	"strings"
-	"unicode/utf8"
 )
 
 // How much of a list an answer holds, so that it stays below 1 MB.
@@ -42,6 +38,14 @@ type column[T any] struct {
 	Compare func(a, b T) int // nil for one that cannot be sorted by
 }
 
+func (l *listing[T]) list() *list {
+	of := &list{Noun: l.Noun, Sort: l.Sort, Caption: l.Caption, Empty: l.Empty, ID: l.ID, Wide: l.Wide, Wraps: l.Wraps}
+	for _, c := range l.Columns {
+		of.Columns = append(of.Columns, heading{c.Key, c.Name, c.Compare != nil})
+	}
+	return of
+}
+
 // shown is the part of a list that an answer holds.
 type shown[T any] struct {
 	Rows   []T
@@ -52,18 +56,19 @@ type shown[T any] struct {
 // show finds the part of a list that a request asks for. It changes nothing in
 // all. Its error is for the answer.
 func (l *listing[T]) show(r *http.Request, all []T) (shown[T], error) {
-	q, err := l.parse(r)
+	of := l.list()
+	q, err := of.parse(r)
 	if err != nil {
 		return shown[T]{}, err
 	}
 	rows := l.filter(all, q.filter)
 	if c := l.column(q.key()); c != nil {
 		rows = slices.Clone(rows)
-		slices.SortStableFunc(rows, func(a, b T) int {
+		sort.SliceStable(rows, func(i, j int) bool { // package slices has 20 KB of code for each type of rows
 			if q.descends() {
-				a, b = b, a
+				i, j = j, i
 			}
-			return c.Compare(a, b)
+			return c.Compare(rows[i], rows[j]) < 0
 		})
 	}
 	s := shown[T]{Listed: Listed{Total: len(all), Matched: len(rows), Offset: min(q.offset, len(rows)), Sort: q.sort, Filter: q.filter}}
@@ -74,41 +79,11 @@ func (l *listing[T]) show(r *http.Request, all []T) (shown[T], error) {
 	}
 	cells := l.cells(s.Rows)
 	if q.form == formText {
-		cells = cells[:l.fittingText(cells)]
+		cells = cells[:of.fittingText(cells)]
 		s.Rows = s.Rows[:len(cells)]
 	}
-	s.Blocks = l.blocks(r.URL, q, s, cells)
+	s.Blocks = of.blocks(r.URL, q, s.Listed, cells)
 	return s, nil
-}
-
-// listQuery is what the query of a request says about a list.
-type listQuery struct {
-	filter, sort  string
-	limit, offset int
-	form          form
-}
-
-func (q listQuery) key() string    { return strings.TrimPrefix(q.sort, "-") }
-func (q listQuery) descends() bool { return strings.HasPrefix(q.sort, "-") }
-
-func (l *listing[T]) parse(r *http.Request) (listQuery, error) {
-	query := r.URL.Query()
-	q := listQuery{filter: strings.TrimSpace(query.Get("filter")), sort: cmp.Or(query.Get("sort"), l.Sort)}
-	if q.sort != "" && l.column(q.key()) == nil {
-		return q, Errorf(http.StatusBadRequest, "sort=%s is unknown: use one of %s, with - before it for the greatest first",
-			visible(query.Get("sort")), strings.Join(l.keys(), ", "))
-	}
-	var err error
-	if q.limit, err = number(query, "limit", listDefault, 1, listMost); err != nil {
-		return q, err
-	}
-	if q.offset, err = number(query, "offset", 0, 0, 1<<31-1); err != nil {
-		return q, err
-	}
-	if q.form, err = negotiate(r); err == nil && q.form == formHTML {
-		q.limit = min(q.limit, listRows, listCells/max(1, len(l.Columns)))
-	}
-	return q, err
 }
 
 // fitting is how many rows an answer in JSON has room for. Only more than the
@@ -127,19 +102,6 @@ func fitting[T any](rows []T) int {
 	return len(rows)
 }
 
-// number is a whole number of the query.
-func number(query url.Values, name string, standard, least, most int) (int, error) {
-	text := query.Get(name)
-	if text == "" {
-		return standard, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < least || n > most {
-		return 0, Errorf(http.StatusBadRequest, "%s=%s is no such number: use one from %d to %d", name, visible(text), least, most)
-	}
-	return n, nil
-}
-
 // column is the column of a key that can be sorted by, or nil.
 func (l *listing[T]) column(key string) *column[T] {
 	for i, c := range l.Columns {
@@ -148,16 +110,6 @@ func (l *listing[T]) column(key string) *column[T] {
 		}
 	}
 	return nil
-}
-
-func (l *listing[T]) keys() []string {
-	var keys []string
-	for _, c := range l.Columns {
-		if c.Compare != nil {
-			keys = append(keys, c.Key)
-		}
-	}
-	return keys
 }
 
 // filter keeps the rows one of whose cells has the text in it, in upper or
@@ -176,31 +128,6 @@ func (l *listing[T]) filter(all []T, text string) []T {
 	return rows
 }
 
-// fittingText is how many rows a table in text has room for: each is as long as
-// the heads and the longest cells make it.
-func (l *listing[T]) fittingText(rows [][]Cell) int {
-	if len(rows) <= listDefault {
-		return len(rows)
-	}
-	widths, beyond := make([]int, len(l.Columns)), 0 // in characters, and bytes that are more than these
-	for j, c := range l.Columns {
-		widths[j] = utf8.RuneCountInString(c.Name)
-	}
-	for i, row := range rows {
-		size := 0
-		for j, c := range row {
-			n := utf8.RuneCountInString(c.Text)
-			widths[j] = max(widths[j], n)
-			beyond += len(c.Text) - n
-			size += widths[j] + columnGap
-		}
-		if size*(i+2)+beyond > listBytes { // the head is a row as well
-			return i
-		}
-	}
-	return len(rows)
-}
-
 // cells are what a table shows of the rows.
 func (l *listing[T]) cells(rows []T) [][]Cell {
 	all := make([][]Cell, len(rows))
@@ -211,114 +138,4 @@ func (l *listing[T]) cells(rows []T) [][]Cell {
 		}
 	}
 	return all
-}
-
-func (l *listing[T]) blocks(u *url.URL, q listQuery, s shown[T], cells [][]Cell) []Block {
-	if s.Listed.Total == 0 {
-		return []Block{Table{Caption: l.Caption, Empty: l.Empty}}
-	}
-	return []Block{l.form(u, q), l.table(u, q, s.Listed, cells), l.extent(u, q, s)}
-}
-
-func (l *listing[T]) table(u *url.URL, q listQuery, d Listed, cells [][]Cell) Table {
-	t := Table{
-		Caption: l.Caption, Wide: l.Wide, Wraps: l.Wraps, Rows: cells,
-		Empty: fmt.Sprintf("None of %s matches %q.", count(d.Total, l.Noun), d.Filter),
-	}
-	for _, c := range l.Columns {
-		t.Columns = append(t.Columns, c.Name)
-		t.Heads = append(t.Heads, l.head(u, q, c))
-	}
-	if d.Matched > 0 && len(cells) == 0 {
-		t.Empty = fmt.Sprintf("There are no more than %s.", count(d.Matched, l.Noun))
-	}
-	return t
-}
-
-// head sorts by a column, or turns the order round where it is that already.
-func (l *listing[T]) head(u *url.URL, q listQuery, c column[T]) Head {
-	if c.Compare == nil {
-		return Head{}
-	}
-	h, sort := Head{}, c.Key
-	switch q.sort {
-	case c.Key:
-		h.Sorted, sort = "ascending", "-"+c.Key
-	case "-" + c.Key:
-		h.Sorted = "descending"
-	}
-	h.Link = l.link(u, "sort", sort, "offset", "")
-	return h
-}
-
-// link is the same page with another query; an empty value takes a name out.
-func (l *listing[T]) link(u *url.URL, pairs ...string) string {
-	query := u.Query()
-	for i := 0; i < len(pairs); i += 2 {
-		if query.Del(pairs[i]); pairs[i+1] != "" {
-			query.Set(pairs[i], pairs[i+1])
-		}
-	}
-	link := url.URL{Path: u.Path, RawQuery: query.Encode(), Fragment: l.ID}
-	return link.String()
-}
-
-// form filters and sorts. On a phone, where tables have no heads, it is the only
-// way to sort.
-func (l *listing[T]) form(u *url.URL, q listQuery) Form {
-	sort := Input{Name: "sort", Label: "Sort by", Value: q.sort}
-	for _, c := range l.Columns {
-		if c.Compare != nil {
-			sort.Choices = append(sort.Choices, Choice{c.Key, c.Name}, Choice{"-" + c.Key, c.Name + ", greatest first"})
-		}
-	}
-	f := Form{Path: u.Path, Get: true, Label: "Show", Mild: true, Inputs: []Input{{Name: "filter", Label: "Filter", Value: q.filter}, sort}}
-	if l.ID != "" {
-		f.Path += "#" + l.ID
-	}
-	for name, values := range u.Query() {
-		if name != "filter" && name != "sort" && name != "offset" {
-			f.Inputs = append(f.Inputs, Input{Name: name, Value: values[0], Hidden: true})
-		}
-	}
-	slices.SortStableFunc(f.Inputs[2:], func(a, b Input) int { return strings.Compare(a.Name, b.Name) })
-	return f
-}
-
-// extent says which rows are shown, and leads to the others.
-func (l *listing[T]) extent(u *url.URL, q listQuery, s shown[T]) Links {
-	d := s.Listed
-	links := Links{Text: l.says(d, len(s.Rows))}
-	if d.Offset > 0 {
-		back := max(0, d.Offset-q.limit)
-		links.Links = append(links.Links, Link(l.link(u, "offset", strconv.Itoa(back)), "Previous"))
-	}
-	if end := d.Offset + len(s.Rows); end < d.Matched {
-		links.Links = append(links.Links, Link(l.link(u, "offset", strconv.Itoa(end)), "Next"))
-	}
-	if d.Filter != "" {
-		links.Links = append(links.Links, Link(l.link(u, "filter", "", "offset", ""), "All"))
-	}
-	return links
-}
-
-func (l *listing[T]) says(d Listed, rows int) string {
-	of := count(d.Matched, l.Noun)
-	if d.Filter != "" {
-		verb := "match"
-		if d.Matched == 1 {
-			verb = "matches"
-		}
-		of += fmt.Sprintf(" that %s %q, of %s", verb, d.Filter, thousands(d.Total))
-	}
-	if rows == 0 {
-		return ""
-	}
-	if rows == d.Matched && rows > 1 {
-		of = "All " + of
-	}
-	if rows == d.Matched {
-		return of + "."
-	}
-	return fmt.Sprintf("%s to %s of %s.", thousands(d.Offset+1), thousands(d.Offset+rows), of)
 }

@@ -3,7 +3,7 @@ package status
 import (
 	"cmp"
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -47,8 +47,9 @@ func (p *Pages) overviewView(r *Request, d OverviewData) View {
 		now := p.cfg.Identity()
 		o.identity = &now
 	}
-	slices.SortStableFunc(o.Methods, func(a, b MethodTraffic) int {
-		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(a.Method, b.Method))
+	sort.SliceStable(o.Methods, func(i, j int) bool {
+		a, b := &o.Methods[i], &o.Methods[j]
+		return cmp.Or(cmp.Compare(b.Rate, a.Rate), cmp.Compare(a.Method, b.Method)) < 0
 	})
 	o.Problems = o.found()
 	return View{Data: o.OverviewData, Body: o.body(), Live: true, Whole: true}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -111,7 +112,7 @@ func (o *overviewPage) buildSection() Section {
 func (o *overviewPage) errors() Section {
 	t := Table{Columns: []string{"Last", "Times", "Method", "Code", "Error", "Caller"}, Wide: 5, Wraps: true, Empty: "No call has failed since the start."}
 	all := slices.Clone(o.RecentErrors)
-	slices.SortStableFunc(all, func(a, b RecentError) int { return a.rank() - b.rank() })
+	sort.SliceStable(all, func(i, j int) bool { return all[i].rank() < all[j].rank() })
 	for _, e := range all[:min(len(all), overviewRecent)] {
 		t.Rows = append(t.Rows, []Cell{
 			Str(clock(e.Time, o.Now)), Str(thousands(e.Count)), {Text: e.Method, Tone: Mono, Link: methodLink(e.Method)}, e.code(), Str(e.Error), e.caller(),

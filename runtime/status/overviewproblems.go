@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
-	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -152,7 +152,7 @@ func (o *overviewPage) methodProblems(add report) {
 			failing = append(failing, m)
 		}
 	}
-	slices.SortStableFunc(failing, func(a, b MethodTraffic) int { return cmp.Compare(b.LastMinute.Faults, a.LastMinute.Faults) })
+	sort.SliceStable(failing, func(i, j int) bool { return failing[i].LastMinute.Faults > failing[j].LastMinute.Faults })
 	for _, m := range failing[:min(len(failing), outOfOrderMost)] {
 		n := m.LastMinute.traffic()
 		add(Bad, m.Method, fmt.Sprintf("%s of %s failed in the last %s", thousands(n.Faults), count(n.Calls, "calls"), n.span()), "#errors")

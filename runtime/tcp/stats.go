@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
+	"sort"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -125,7 +125,7 @@ type Connection struct {
 // many there are. It holds up new ones no longer than it takes to note which there are.
 func (s *Server) Connections(most int) (oldest []Connection, total int) {
 	open := s.snapshot()
-	slices.SortFunc(open, func(a, b noted) int { return a.begun.Compare(b.begun) })
+	sort.Slice(open, func(i, j int) bool { return open[i].begun.Before(open[j].begun) })
 	oldest = make([]Connection, min(most, len(open)))
 	for i := range oldest {
 		c := open[i]

@@ -5,7 +5,6 @@
 package local
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
+	"sort"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -156,6 +155,6 @@ func (r *Registry) collect(hubs []*hub, service string) (list []registry.Instanc
 	if len(errs) == len(hubs) {
 		return nil, errors.Join(errs...)
 	}
-	slices.SortFunc(list, func(a, b registry.Instance) int { return cmp.Compare(a.ID, b.ID) })
+	sort.Slice(list, func(i, j int) bool { return list[i].ID < list[j].ID })
 	return list[:min(len(list), registry.MaxInstances)], nil
 }
