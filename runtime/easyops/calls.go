@@ -89,13 +89,15 @@ func (cs *calls) board(c *call, begun time.Duration, use *port.Use) bool {
 	return cs.addTo(s, c)
 }
 
-// land removes a call and takes its flight back. Nothing may look at that any more.
+// land removes a call and takes its flight back. Who looks at that later, by a context
+// that was kept, ends with a nil dereference and not with another call's.
 func (cs *calls) land(c *call) {
 	s := cs.shardOf(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	cs.removeLocked(s, c)
 	s.keep(c.flight)
+	c.flight = nil
 }
 
 // add lists a call that has a flight of its own, unless there are too many of its class,
@@ -162,6 +164,9 @@ func (cs *calls) arrived(c *call) bool {
 }
 
 func (cs *calls) arriveLocked(s *shard, c *call) (full class, ok bool) {
+	if c.arrived.Load() { // it decodes a second time, which gRPC does not let it
+		return 0, true
+	}
 	to := c.class.arrived()
 	if !cs.enter(s, to) {
 		return to, false

@@ -76,6 +76,8 @@ func TestDialTCPRollingRestart(t *testing.T) {
 				}
 			})
 		}
+		for end := time.Now().Add(10 * time.Second); good.Load() == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		}
 		for n := range 3 {
 			next := startLines(t, "a", opts...)
 			<-next.Ready()

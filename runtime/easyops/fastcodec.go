@@ -22,7 +22,10 @@ import (
 // themselves go the usual way when they are received, as only that one bounds how deep.
 //
 // All calls are taken for such of protobuf: codecs for other content-subtypes that the
-// program has registered are not used. A codec that [WithGRPC] or [DialGRPC] brings wins.
+// program has registered are not used. So calls with another content-subtype, such as by
+// grpc.CallContentSubtype, must not be made by such a client, nor to such a server: what
+// they send would be protobuf under another name, or be read as that. A codec that
+// [WithGRPC] or [DialGRPC] brings wins.
 func WithFastCodec() Option {
 	return option(func(c *config) { c.fastCodec = true })
 }
@@ -74,8 +77,15 @@ func (c fastCodec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.NewBuffer(b, pool)}, nil
 }
 
-// marshalInto fills b, which may hold something of another message before.
-func marshalInto(b []byte, m fastMarshaler) error {
+// marshalInto fills b, which may hold something of another message before. Where a message
+// has grown there is no room, and its method panics, which nothing else would recover: it is
+// called after the handler, or by who makes a call.
+func marshalInto(b []byte, m fastMarshaler) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("proto: %T does not fit into its %d bytes (%v): it was changed while it was sent", m, len(b), p)
+		}
+	}()
 	switch n, err := m.MarshalToSizedBufferVT(b); {
 	case err != nil:
 		return fmt.Errorf("proto: %w", err)

@@ -20,6 +20,7 @@ type quick struct {
 	*wrapperspb.StringValue
 	marshaled, unmarshaled *int
 	wrong                  int   // bytes that the size is off
+	backwards              bool  // it writes from the end as generated code does, room or not
 	fails                  error // of marshalling
 }
 
@@ -40,6 +41,9 @@ func (q *quick) MarshalToSizedBufferVT(b []byte) (int, error) {
 		return 0, q.fails
 	}
 	size := 1 + protowire.SizeBytes(len(q.GetValue()))
+	if q.backwards {
+		copy(b[len(b)-size:], q.GetValue())
+	}
 	if at := len(b) - len(q.GetValue()); at > 0 {
 		copy(b[at:], q.GetValue())
 		protowire.AppendVarint(append(b[:max(0, len(b)-size)], 1<<3|byte(protowire.BytesType)), uint64(len(q.GetValue())))
@@ -136,8 +140,10 @@ func TestFastCodecFaults(t *testing.T) {
 	for _, size := range []int{10, 10 << 10} {
 		q := newQuick(strings.Repeat("x", size))
 		for _, q.wrong = range []int{-1, 1} {
-			if data, err := c.Marshal(q); err == nil {
-				t.Errorf("%d bytes, size off by %d: sent %d bytes", size, q.wrong, data.Len())
+			for _, q.backwards = range []bool{false, true} {
+				if data, err := c.Marshal(q); err == nil || !strings.Contains(err.Error(), "it was changed while it was sent") {
+					t.Errorf("%d bytes, size off by %d: sent %d bytes, %v", size, q.wrong, data.Len(), err)
+				}
 			}
 		}
 		q.wrong, q.fails = 0, errors.New("no")

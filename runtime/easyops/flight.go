@@ -18,7 +18,8 @@ type flight struct {
 	use   *port.Use     // of its connection, nil where that is not known
 
 	// The function by which the handler of a unary call gets its request: one that
-	// knows its call is an allocation.
+	// knows its call is an allocation. It is good until the handler returns, as long as
+	// generated code has it: later it would give out the request of another call.
 	of      *call
 	decode  func(any) error // grpc-go's
 	receive func(any) error // do

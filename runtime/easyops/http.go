@@ -177,7 +177,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		ReadHeaderTimeout: l.HTTPHeader,
 		ReadTimeout:       l.HTTPRead,
 		IdleTimeout:       l.HTTPIdle,
-		HTTP2:             http2Config(),
+		HTTP2:             http2Config(l.StreamWindow),
 		// It would answer without onceChunked.
 		DisableGeneralOptionsHandler: true,
 
@@ -186,13 +186,17 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	}
 }
 
-// http2Config bounds what a connection keeps of bodies that handlers do not read. A
-// stream may have a small part of it only, so that the others of the connection go on,
-// and a connection as much as one of gRPC's own: 250 streams of 64 KiB.
-func http2Config() *http.HTTP2Config {
+// http2Config bounds what a connection keeps of bodies that handlers do not read, as
+// those of gRPC do. Each stream can have its part, so that however many are not read,
+// the others of the connection go on. These windows cannot grow.
+func http2Config(window int) *http.HTTP2Config {
+	if window < 0 {
+		window = streamWindow
+	}
 	return &http.HTTP2Config{
-		MaxReceiveBufferPerConnection: 16 << 20,
-		MaxReceiveBufferPerStream:     256 << 10,
+		MaxConcurrentStreams:          streamsPerConn,
+		MaxReceiveBufferPerConnection: connWindow(window),
+		MaxReceiveBufferPerStream:     window,
 		// Go 1.26 changes the table of the header encoder while it is in use,
 		// when a client sends SETTINGS_HEADER_TABLE_SIZE, and the process can
 		// end with a concurrent map access. No header fits a table of one byte.

@@ -55,14 +55,14 @@ func openUp(t testing.TB, conn grpc.ClientConnInterface, method string, opts ...
 	return s
 }
 
-// What a handler does not read stays with the client.
+// What a handler does not read stays with the client, but for the window of the stream.
 func TestUnreadStreamIsNotKept(t *testing.T) {
-	const size, most = 64 << 20, 1 << 20
+	const size, window, most = 64 << 20, 256 << 10, 1 << 20
 	for _, method := range []string{upMethod, duplexMethod} {
 		t.Run(method, func(t *testing.T) {
 			eachWay(t, func(t *testing.T, w way) {
 				end := make(chan struct{})
-				r := newRig(t, w, stalled(end))
+				r := newRig(t, w, stalled(end), WithLimits(Limits{StreamWindow: window}))
 				s := openUp(t, r.dial(), method)
 				sent := upload(s, size)
 				synctest.Wait()
@@ -84,7 +84,7 @@ func TestUnreadStreamIsNotKept(t *testing.T) {
 func TestRequestBeforeIdentityIsNotKept(t *testing.T) {
 	eachWay(t, func(t *testing.T, w way) {
 		asked := make(chan struct{})
-		r := newRig(t, w, &funcs{}, WithAuthenticator(auth.AuthenticatorFunc(func(context.Context, auth.Credential) (auth.Identity, error) {
+		r := newRig(t, w, &funcs{}, WithLimits(Limits{StreamWindow: 256 << 10}), WithAuthenticator(auth.AuthenticatorFunc(func(context.Context, auth.Credential) (auth.Identity, error) {
 			<-asked
 			return auth.Identity{}, errors.New("nobody")
 		})))
@@ -125,24 +125,35 @@ func TestUnreadStreamIsKeptByGRPC(t *testing.T) {
 	})
 }
 
-// Streams that nobody reads leave room for the other calls of their connection.
+// Streams that nobody reads, as many as a connection may have beside one, leave room for
+// the other calls of their connection, whatever their window.
 func TestStalledStreamsStallNoOther(t *testing.T) {
-	eachWay(t, func(t *testing.T, w way) {
-		end := make(chan struct{})
-		defer close(end)
-		r := newRig(t, w, stalled(end))
-		conn := r.dial()
-		for range 50 {
-			upload(openUp(t, conn, upMethod), 64<<20)
-		}
-		synctest.Wait()
-		for range 10 {
-			begun := time.Now()
-			_, err := testpb.NewTestServiceClient(conn).UnaryCall(t.Context(), &testpb.SimpleRequest{Payload: &testpb.Payload{Body: make([]byte, 1<<20)}})
-			wantCode(t, err, codes.OK)
-			wantWithin(t, "the call", begun, 0, time.Second)
-		}
-	})
+	for _, test := range []struct{ streams, window int }{
+		{50, 256 << 10},
+		{70, 256 << 10},
+		{streamsPerConn - 2, 64 << 10},
+		{20, 0},
+		{20, -1},
+	} {
+		t.Run(fmt.Sprint(test), func(t *testing.T) {
+			eachWay(t, func(t *testing.T, w way) {
+				end := make(chan struct{})
+				defer close(end)
+				r := newRig(t, w, stalled(end), WithLimits(Limits{StreamWindow: test.window}))
+				conn := r.dial()
+				for range test.streams {
+					upload(openUp(t, conn, upMethod), 64<<20)
+				}
+				synctest.Wait()
+				for range 10 {
+					begun := time.Now()
+					_, err := testpb.NewTestServiceClient(conn).UnaryCall(t.Context(), &testpb.SimpleRequest{Payload: &testpb.Payload{Body: make([]byte, 1<<20)}})
+					wantCode(t, err, codes.OK)
+					wantWithin(t, "the call", begun, 0, time.Second)
+				}
+			})
+		})
+	}
 }
 
 // Whatever the sizes of messages and however they are sent and read, all arrive.

@@ -1,6 +1,7 @@
 package easyops
 
 import (
+	"math"
 	"time"
 
 	"google.golang.org/grpc"
@@ -9,9 +10,10 @@ import (
 
 // Limits bound what clients may use of a server. The zero value of each field
 // stands for its default. The bounds of gRPC itself (message and header sizes,
-// streams a connection, windows, keepalive) are options of grpc-go, for [WithGRPC];
-// the defaults there are messages of 4 MiB received and 64 MiB sent, headers of
-// 64 KiB, 250 streams a connection, and windows of 256 KiB for each.
+// streams a connection, keepalive) are options of grpc-go, for [WithGRPC]; the
+// defaults there are messages of 4 MiB received and 64 MiB sent, headers of 64 KiB,
+// and 250 streams a connection. Its options of windows win over StreamWindow for
+// connections of gRPC alone.
 type Limits struct {
 	Connections      int           // open at once; 16,384
 	ConnectionsPerIP int           // of them from one IP address; 4,096
@@ -24,6 +26,14 @@ type Limits struct {
 	HTTPHeader       time.Duration // for the headers of an HTTP request; 5 s
 	HTTPRead         time.Duration // for an HTTP request as a whole, gRPC excepted; 10 s
 	HTTPIdle         time.Duration // for an HTTP connection without requests; 60 s
+
+	// StreamWindow is how many bytes a stream of gRPC, or a request by HTTP/2, may send before
+	// the server has taken them: 1 MiB, or what is given, from 64 KiB to 2 GiB. One stream uploads
+	// that much in a round trip, and a client can have the server keep it for each stream that is
+	// not read: 250 MiB for the 250 of a connection. Where it is negative, the windows of gRPC
+	// grow by themselves, to 16 MiB, as is grpc-go's default, and those of net/http, which cannot,
+	// have 1 MiB.
+	StreamWindow int
 }
 
 func orDefault[T int | time.Duration](v, def T) T {
@@ -46,6 +56,24 @@ func (l Limits) withDefaults() Limits {
 		HTTPHeader:       orDefault(l.HTTPHeader, 5*time.Second),
 		HTTPRead:         orDefault(l.HTTPRead, 10*time.Second),
 		HTTPIdle:         orDefault(l.HTTPIdle, time.Minute),
+		StreamWindow:     l.window(),
+	}
+}
+
+// streamWindow is the default of Limits.StreamWindow.
+const streamWindow = 1 << 20
+
+// leastWindow is what HTTP/2 begins with (RFC 9113, section 6.9.2). grpc-go takes no less.
+const leastWindow = 1<<16 - 1
+
+func (l Limits) window() int {
+	switch w := l.StreamWindow; {
+	case w < 0:
+		return -1
+	case w == 0:
+		return streamWindow
+	default:
+		return min(max(w, leastWindow), math.MaxInt32)
 	}
 }
 
@@ -53,24 +81,42 @@ func (l Limits) withDefaults() Limits {
 // need not grow anew for each. When all are busy a call gets its own.
 const streamWorkers = 32
 
-// transportDefaults are the options of grpc-go that users may change.
+// streamsPerConn is how many streams a connection may have.
+const streamsPerConn = 250
+
+// connWindow is the window of a connection, of which all its streams can have theirs at a time:
+// net/http counts against it what handlers have not read, and streams that nobody reads must
+// stop no others.
+func connWindow(stream int) int { return int(min(streamsPerConn*int64(stream), math.MaxInt32)) }
+
+// windows are those of connections that grpc-go serves itself, where they do not grow.
 //
 // Windows that grow by themselves are paid for with a PING and its answer every round trip, which
 // with calls that are short is each of them: 6 allocations of 149 and a tenth of the instructions.
-// So those of a connection are as large from the beginning as they could have become, and those of
-// a stream, which bound what a client may leave unread in memory, are what a stream of short messages
-// needs for 2.5 MB/s at 100 ms, or 250 MB/s at 1 ms. A message that is larger has room for itself.
-func transportDefaults(l Limits) []grpc.ServerOption {
+// So they are fixed. That of a stream, which bounds what a client may leave unread in memory, is
+// that of grpc-java and of net/http: one stream then uploads 100 MB/s where a round trip takes
+// 10 ms, and 10 MB/s where it takes 100 ms (three quarters with messages of 32 KiB), and many
+// as much as the line has.
+func windows(stream int) []grpc.ServerOption {
+	if stream < 0 {
+		return nil
+	}
 	return []grpc.ServerOption{
+		grpc.StaticStreamWindowSize(int32(stream)),           // #nosec G115 -- withDefaults bounds it
+		grpc.StaticConnWindowSize(int32(connWindow(stream))), // #nosec G115 -- so does connWindow
+	}
+}
+
+// transportDefaults are the options of grpc-go that users may change.
+func transportDefaults(l Limits) []grpc.ServerOption {
+	return append(windows(l.StreamWindow),
 		grpc.NumStreamWorkers(streamWorkers),
-		grpc.MaxConcurrentStreams(250),
-		grpc.StaticStreamWindowSize(256 << 10),
-		grpc.StaticConnWindowSize(16 << 20),
-		grpc.MaxHeaderListSize(64 << 10),
-		grpc.MaxRecvMsgSize(4 << 20),
-		grpc.MaxSendMsgSize(64 << 20),
+		grpc.MaxConcurrentStreams(streamsPerConn),
+		grpc.MaxHeaderListSize(64<<10),
+		grpc.MaxRecvMsgSize(4<<20),
+		grpc.MaxSendMsgSize(64<<20),
 		grpc.ConnectionTimeout(l.OpenTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	}
+	)
 }

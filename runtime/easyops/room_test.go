@@ -103,6 +103,9 @@ func TestFlights(t *testing.T) {
 	for _, c := range listed {
 		c.decode = func(any) error { return nil }
 		cs.land(c)
+		if c.flight != nil {
+			t.Error("a call that is over has what is another's next")
+		}
 	}
 	kept := 0
 	for f := cs.shards[0].idle; f != nil; f = f.idle {

@@ -40,12 +40,21 @@ func (s *sparingCreds) of(ctx context.Context, opts []grpc.CallOption) []grpc.Ca
 	if s == nil || !mayHaveToken(ctx) {
 		return opts
 	}
-	for i := len(opts) - 1; i >= 0; i-- { // of several, gRPC takes the last
-		if o, ok := opts[i].(grpc.PerRPCCredsCallOption); ok && o.Creds != nil {
-			return append(slices.Clip(opts), grpc.PerRPCCredentials(bothCreds{s.creds, o.Creds}))
-		}
+	if theirs := credsOf(opts); theirs != nil {
+		return append(slices.Clip(opts), grpc.PerRPCCredentials(bothCreds{s.creds, theirs}))
 	}
 	return append(slices.Clip(opts), s.option)
+}
+
+// credsOf returns the credentials that options give a call. Of several, gRPC takes the
+// last, and that may be none.
+func credsOf(opts []grpc.CallOption) credentials.PerRPCCredentials {
+	for _, opt := range slices.Backward(opts) {
+		if o, ok := opt.(grpc.PerRPCCredsCallOption); ok {
+			return o.Creds
+		}
+	}
+	return nil
 }
 
 // standing tells whether calls have tokens whatever their context has.
@@ -68,7 +77,10 @@ var outgoingKey = func() any {
 	return s.key
 }()
 
-// bothCreds are ours, and those that the program gives a call.
+// bothCreds are ours, and those that the program gives a call. gRPC takes one of each
+// header from them, so a call that both give the same is not sent. Where gRPC asks for
+// ours for each call, with DialGRPC, DialUserToken or a token of our own, it sends both,
+// which servers of this package refuse with the same code.
 type bothCreds struct {
 	ours   *callCreds
 	theirs credentials.PerRPCCredentials

@@ -69,6 +69,10 @@ func TestSparingCreds(t *testing.T) {
 	if got, ok := credsIn(s.of(user, []grpc.CallOption{grpc.PerRPCCredentials(theirs)})).(bothCreds); !ok || got.ours != ours || !got.RequireTransportSecurity() {
 		t.Errorf("with the program's: %T", got)
 	}
+	takenBack := []grpc.CallOption{grpc.PerRPCCredentials(theirs), grpc.PerRPCCredentials(nil)}
+	if got, ok := credsIn(s.of(user, takenBack)).(*callCreds); !ok || got != ours {
+		t.Errorf("with what the program has taken back: %T", got)
+	}
 	if outgoingKey == nil {
 		t.Error("gRPC keeps metadata in another way, and each call is asked for tokens")
 	}

@@ -11,9 +11,13 @@ import (
 )
 
 // ReadOnReady reads into a buffer of the pool, which it takes when there is something to read, so
-// that a connection that waits holds none: 32 KiB of the 55 that an idle one took. The gRPC server
-// looks for this method; those of package net it reads like this by itself, and this is not one.
-// The buffer is the caller's, and nil where there is an error and nothing was read.
+// that on Linux a connection that waits holds none: 32 KiB of the 55 that an idle one took. Elsewhere
+// one without TLS waits with the buffer, as it would without this method.
+//
+// It implements internal/transport/readyreader.Reader of grpc-go as of 1.85, for which its server
+// looks; connections of package net it reads like this by itself, and this is not one. Where a later
+// version has it otherwise, all is right and dearer, and a test notices. The buffer is the caller's,
+// and nil where there is an error and nothing was read.
 func (g *grpcConn) ReadOnReady(size int, pool mem.BufferPool) (buf *[]byte, n int, err error) {
 	switch {
 	case g.rest != nil:
@@ -42,8 +46,8 @@ func readInto(from io.Reader, size int, pool mem.BufferPool) (*[]byte, int, erro
 // firstOfRecord is with how much room a TLS connection waits: most calls are shorter.
 const firstOfRecord = 512
 
-// readTLS waits with little room. What is beyond it of a record can be read at once, and comes
-// with the next read.
+// readTLS waits with little room. What is beyond it of a record, if there is anything, can be read
+// at once, and comes with the next read; else that waits with a buffer, once.
 func (g *grpcConn) readTLS(size int, pool mem.BufferPool) (*[]byte, int, error) {
 	if g.more {
 		g.more = false

@@ -1,13 +1,16 @@
 package routing
 
 import (
+	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/balancer/base"
 	"google.golang.org/grpc/balancer/endpointsharding"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/resolver"
@@ -28,41 +31,74 @@ type policyConfig struct {
 	Service string        `json:"service"`
 	Source  string        `json:"source"`
 	MaxWait time.Duration `json:"maxWait"`
+	Dialled string        `json:"dialled"` // what shows that it is from Dial
 }
 
-// policyBuilder makes policies once there was a [Dial]. What init registers is linked
-// into every program, and by way of a function that Dial sets a program which only
-// serves does not link all this.
+// policyBuilder makes policies for connections of [Dial], and of no others, whether
+// there was a Dial before or not. What init registers is linked into every program, and
+// by way of a function that Dial sets a program which only serves does not link all this.
 type policyBuilder struct{}
 
-// makePolicy is newPolicy, or nil before the first Dial.
-var makePolicy atomic.Pointer[func(balancer.ClientConn, balancer.BuildOptions) balancer.Balancer]
-
-func linkPolicy() {
-	if makePolicy.Load() == nil {
-		f := newPolicy
-		makePolicy.Store(&f)
-	}
+// dialling is what the first Dial of a process sets.
+type dialling struct {
+	mark       string // in the configs of Dial: others cannot know it
+	makePolicy func(balancer.ClientConn, balancer.BuildOptions) balancer.Balancer
 }
+
+var dialled atomic.Pointer[dialling]
+
+// linkPolicy has the policy linked, and returns the mark.
+func linkPolicy() string {
+	if dialled.Load() == nil {
+		dialled.CompareAndSwap(nil, &dialling{rand.Text(), newPolicy})
+	}
+	return dialled.Load().mark
+}
+
+var errNotDialled = errors.New(policyName + ": is for connections that easyops dials")
 
 func (policyBuilder) Name() string { return policyName }
 
 // ParseConfig implements [balancer.ConfigParser].
 func (policyBuilder) ParseConfig(text json.RawMessage) (serviceconfig.LoadBalancingConfig, error) {
-	if makePolicy.Load() == nil {
-		return nil, fmt.Errorf("%s: is for connections that easyops dials", policyName)
-	}
 	c := &policyConfig{}
 	if err := json.Unmarshal(text, c); err != nil {
 		return nil, fmt.Errorf("%s: %w", policyName, err)
+	}
+	if by := dialled.Load(); by == nil || c.Dialled != by.mark {
+		return nil, errNotDialled
 	}
 	return c, nil
 }
 
 // Build implements [balancer.Builder].
 func (policyBuilder) Build(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
-	return (*makePolicy.Load())(cc, opts) // it has parsed a config before
+	if by := dialled.Load(); by != nil {
+		return by.makePolicy(cc, opts)
+	}
+	return strangers{cc} // of somebody's own policy, which has parsed no config
 }
+
+// strangers fails the calls of connections that are not [Dial]'s.
+type strangers struct{ cc balancer.ClientConn }
+
+// UpdateClientConnState implements [balancer.Balancer].
+func (s strangers) UpdateClientConnState(balancer.ClientConnState) error {
+	s.cc.UpdateState(balancer.State{ConnectivityState: connectivity.TransientFailure, Picker: base.NewErrPicker(errNotDialled)})
+	return nil
+}
+
+// ResolverError implements [balancer.Balancer].
+func (s strangers) ResolverError(error) { _ = s.UpdateClientConnState(balancer.ClientConnState{}) }
+
+// UpdateSubConnState implements [balancer.Balancer]. It is not called.
+func (strangers) UpdateSubConnState(balancer.SubConn, balancer.SubConnState) {}
+
+// ExitIdle implements [balancer.Balancer].
+func (strangers) ExitIdle() {}
+
+// Close implements [balancer.Balancer].
+func (strangers) Close() {}
 
 func newPolicy(cc balancer.ClientConn, opts balancer.BuildOptions) balancer.Balancer {
 	p := &policy{
@@ -126,6 +162,12 @@ type policy struct {
 // UpdateClientConnState implements [balancer.Balancer]. An empty list is not
 // news to act on: the resolver is asked again, the known instances are kept.
 func (p *policy) UpdateClientConnState(s balancer.ClientConnState) error {
+	if s.BalancerConfig == nil {
+		p.mu.Lock()
+		p.closed = true // has nothing more to say
+		p.mu.Unlock()
+		return strangers{p.cc}.UpdateClientConnState(s)
+	}
 	found := &s.ResolverState
 	p.learn(s)
 	if len(found.Endpoints) == 0 {

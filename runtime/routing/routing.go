@@ -154,9 +154,8 @@ func Dial(config Config, opts ...grpc.DialOption) (*Conn, error) {
 	if err := config.check(); err != nil {
 		return nil, err
 	}
-	linkPolicy()
 	c := &Conn{
-		policy: &policyConfig{Service: config.Service, Source: config.source(), MaxWait: config.MaxWait},
+		policy: &policyConfig{Service: config.Service, Source: config.source(), MaxWait: config.MaxWait, Dialled: linkPolicy()},
 		roster: newRoster(), journal: newJournal(config.Logger),
 		resendable: methods(config.Service, config.Idempotent),
 	}

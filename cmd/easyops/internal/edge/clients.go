@@ -29,6 +29,9 @@ const (
 	// one call it is unread, in each direction: static windows, because grpc-go would
 	// have them grow to 16 MiB. A longer message gets what it needs.
 	connWindow = 1 << 20
+	// uploadWindow is how many bytes a request by HTTP/2 may have sent that the service
+	// behind has not taken: anybody may send requests to some routes.
+	uploadWindow = 512 << 10
 	// perConn is how many calls there are on one Conn before there is another. Servers
 	// of easyops take 250 at a time on a connection, others often 100.
 	perConn = 100

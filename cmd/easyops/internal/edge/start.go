@@ -119,6 +119,7 @@ func (e *Edge) serve() error {
 			grpc.ForceServerCodecV2(newRawCodec()), grpc.MaxRecvMsgSize(e.maxMessage), grpc.MaxSendMsgSize(e.maxMessage),
 			grpc.StaticStreamWindowSize(unread), grpc.StaticConnWindowSize(connWindow),
 		),
+		easyops.WithLimits(easyops.Limits{StreamWindow: uploadWindow}),
 		easyops.WithCheck("first answer of the registry", e.acquaint),
 		easyops.WithOnStop("TCP routes", e.ports.wait),
 	}

@@ -3,6 +3,8 @@ package reflection
 import (
 	"context"
 	"math"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/bufbuild/protocompile"
@@ -117,8 +119,8 @@ func compile(t *testing.T) (files []protoreflect.FileDescriptor) {
 	return files
 }
 
-// want is what package protodesc makes of a file, but for comments, which no program
-// has.
+// want is what package protodesc makes of a file, but for comments, which generated
+// code does not have.
 func want(f protoreflect.FileDescriptor) *descriptorpb.FileDescriptorProto {
 	p := protodesc.ToFileDescriptorProto(f)
 	p.SourceCodeInfo = nil
@@ -138,6 +140,43 @@ func TestFilesAreAsProtodescHasThem(t *testing.T) {
 	for _, f := range files {
 		if d := cmp.Diff(want(f), describeFile(f), protocmp.Transform()); d != "" {
 			t.Errorf("%s: %s", f.Path(), d)
+		}
+	}
+}
+
+// handled are the fields of the messages that describe makes, in the order of their numbers.
+var handled = map[proto.Message]string{
+	&descriptorpb.FileDescriptorProto{}: "name package dependency message_type enum_type service extension options " +
+		"source_code_info public_dependency weak_dependency syntax edition option_dependency",
+	&descriptorpb.DescriptorProto{}: "name field nested_type enum_type extension_range extension options oneof_decl " +
+		"reserved_range reserved_name visibility",
+	&descriptorpb.DescriptorProto_ExtensionRange{}: "start end options",
+	&descriptorpb.DescriptorProto_ReservedRange{}:  "start end",
+	&descriptorpb.FieldDescriptorProto{}: "name extendee number label type type_name default_value options oneof_index " +
+		"json_name proto3_optional",
+	&descriptorpb.OneofDescriptorProto{}:                  "name options",
+	&descriptorpb.EnumDescriptorProto{}:                   "name value options reserved_range reserved_name visibility",
+	&descriptorpb.EnumDescriptorProto_EnumReservedRange{}: "start end",
+	&descriptorpb.EnumValueDescriptorProto{}:              "name number options",
+	&descriptorpb.ServiceDescriptorProto{}:                "name method options",
+	&descriptorpb.MethodDescriptorProto{}:                 "name input_type output_type options client_streaming server_streaming",
+}
+
+// Where descriptor.proto gets a field, describe may have to fill it.
+func TestNoFieldIsNew(t *testing.T) {
+	for m, want := range handled {
+		d := m.ProtoReflect().Descriptor()
+		var fields []protoreflect.FieldDescriptor
+		for i := range d.Fields().Len() {
+			fields = append(fields, d.Fields().Get(i))
+		}
+		slices.SortFunc(fields, func(a, b protoreflect.FieldDescriptor) int { return int(a.Number() - b.Number()) })
+		var names []string
+		for _, f := range fields {
+			names = append(names, string(f.Name()))
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s has the fields\n%s\nwhere describe handles\n%s", d.FullName(), got, want)
 		}
 	}
 }

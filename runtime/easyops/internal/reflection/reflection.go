@@ -120,11 +120,23 @@ func (r *reflector) list() *reflectionpb.ListServiceResponse {
 }
 
 func (r *reflector) fileOf(name protoreflect.FullName) (protoreflect.FileDescriptor, error) {
-	d, err := r.files.FindDescriptorByName(name)
+	d, err := r.descriptor(name)
 	if err != nil {
 		return nil, err
 	}
 	return d.ParentFile(), nil
+}
+
+// longestName is more than any name has.
+const longestName = 1 << 10
+
+// descriptor finds what has a name. Every prefix of the name that ends before a dot is
+// looked up, under a lock of all files: so it is looked at first.
+func (r *reflector) descriptor(name protoreflect.FullName) (protoreflect.Descriptor, error) {
+	if len(name) > longestName || !name.IsValid() {
+		return nil, protoregistry.NotFound
+	}
+	return r.files.FindDescriptorByName(name)
 }
 
 func (r *reflector) fileOfExtension(ask *reflectionpb.ExtensionRequest) (protoreflect.FileDescriptor, error) {
@@ -138,7 +150,7 @@ func (r *reflector) fileOfExtension(ask *reflectionpb.ExtensionRequest) (protore
 // extensions lists the numbers of the known extensions of a message.
 func (r *reflector) extensions(of string) (*reflectionpb.ServerReflectionResponse_AllExtensionNumbersResponse, error) {
 	name := protoreflect.FullName(of)
-	if _, err := r.files.FindDescriptorByName(name); err != nil {
+	if _, err := r.descriptor(name); err != nil {
 		return nil, err
 	}
 	all := &reflectionpb.ExtensionNumberResponse{BaseTypeName: of}

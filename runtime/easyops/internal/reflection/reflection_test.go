@@ -4,7 +4,9 @@ import (
 	"context"
 	"net"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -182,6 +184,25 @@ func TestUnknownRequestEndsTheStream(t *testing.T) {
 }
 
 // A file that a stream has had is not sent with others again, only when it is asked for.
+// The time that it takes to look up a name grows with the square of how many dots it
+// has: with 2 MiB of them it would be half a minute.
+func TestLongNames(t *testing.T) {
+	r := &reflector{files: protoregistry.GlobalFiles, types: protoregistry.GlobalTypes}
+	for _, part := range []string{".", "a."} {
+		long := strings.Repeat(part, 2<<20/len(part)) + "a"
+		for _, in := range []*reflectionpb.ServerReflectionRequest{symbol(long), numbers(long)} {
+			begin := time.Now()
+			out, err := r.answer(in, map[string]bool{})
+			if code := codes.Code(out.GetErrorResponse().GetErrorCode()); err != nil || code != codes.NotFound {
+				t.Errorf("%q…: %v, %v", long[:4], code, err)
+			}
+			if took := time.Since(begin); took > 5*time.Second {
+				t.Errorf("%q…: answered after %v", long[:4], took)
+			}
+		}
+	}
+}
+
 func TestImportsAreSentOnce(t *testing.T) {
 	r := &reflector{files: protoregistry.GlobalFiles, types: protoregistry.GlobalTypes}
 	sent := map[string]bool{}
