@@ -9,6 +9,7 @@ TIMEOUT ?= 10m
 SOAK_TIME ?= 1h
 
 BUF := $(GO) tool -modfile=.tools/buf.mod buf
+BENCH_ARGS := $(addprefix -pairs=,$(BENCH_PAIRS)) $(addprefix -only=,$(BENCH_ONLY))
 TESTFLAGS := -shuffle=on -timeout=$(TIMEOUT)
 
 # The race detector needs a C compiler.
@@ -43,9 +44,10 @@ build: ## build the commands and the example into .bin
 	$(GO) build -o .bin/ ./cmd/... ./example/echo ./example/echoclient ./example/greeter ./example/lines ./example/page
 
 test: check-race ## run the tests that need nothing but Go, with the race detector
-	@result=0; for module in . test bench; do \
-		echo "cd $$module && $(GO) test $(RACE) $(TESTFLAGS) ./..."; \
-		(cd $$module && $(GO) test $(RACE) $(TESTFLAGS) ./...) || result=1; \
+	@result=0; for tested in .:./... test:./... bench:./... bench/peers:./internal/...; do \
+		module=$${tested%%:*}; packages=$${tested#*:}; \
+		echo "cd $$module && $(GO) test $(RACE) $(TESTFLAGS) $$packages"; \
+		(cd $$module && $(GO) test $(RACE) $(TESTFLAGS) $$packages) || result=1; \
 	done; exit $$result
 
 test-real: check-race ## run the tests with real foreign parts: grpc-js, python, curl, Chromium, a long load
@@ -69,6 +71,8 @@ lint: ## check style, comments, .proto files and the house rules
 format: ## format the Go and .proto files
 	$(GO) tool -modfile=.tools/golangci-lint.mod golangci-lint fmt
 	cd test && $(GO) tool -modfile=../.tools/golangci-lint.mod golangci-lint fmt
+	cd bench && $(GO) tool -modfile=../.tools/golangci-lint.mod golangci-lint fmt
+	cd bench/peers && $(GO) tool -modfile=../../.tools/golangci-lint.mod golangci-lint fmt
 	$(BUF) format -w
 
 fuzz: ## run each fuzz target for FUZZTIME seconds (30)
@@ -79,14 +83,14 @@ fuzz: ## run each fuzz target for FUZZTIME seconds (30)
 		done || exit 1; \
 	done
 
-bench: ## compare the cost with that of bare grpc-go: three quarters of an hour, with BENCH_PAIRS=3 six minutes
-	cd bench && $(GO) build -o ../.bin/bench . && ../.bin/bench $(addprefix -pairs=,$(BENCH_PAIRS)) -out=../.bin/bench-result
+bench: ## compare the cost with that of bare grpc-go and others: three hours; BENCH_PAIRS=3 half an hour, BENCH_ONLY=calls,start some parts
+	cd bench && $(GO) build -o ../.bin/bench . && ../.bin/bench -out=../.bin/bench-result $(BENCH_ARGS)
 
-bench-check: ## measure again what bench/ratios.json keeps, and tell what has moved: some ten minutes
-	cd bench && $(GO) build -o ../.bin/bench . && ../.bin/bench check -- -out=../.bin/bench-check $(addprefix -pairs=,$(BENCH_PAIRS)) $(addprefix -only=,$(BENCH_ONLY))
+bench-check: ## measure again most of what bench/ratios.json keeps, and tell what has moved: a quarter of an hour
+	cd bench && $(GO) build -o ../.bin/bench . && ../.bin/bench check -- -out=../.bin/bench-check $(BENCH_ARGS)
 
 soak: ## call, restart and operate servers for SOAK_TIME (1h), and tell what grows or fails
-	cd bench && $(GO) build -o ../.bin/soak-run ./soak && ../.bin/soak-run -time=$(SOAK_TIME) -out=../.bin/soak
+	cd bench && $(GO) build -o ../.bin/soak-run ./soak && ../.bin/soak-run -time=$(SOAK_TIME) -out=../.bin/soak $(SOAK_ARGS)
 
 screenshots: build ## take the pictures in docs/images anew, from the example's cluster with Debian's Chromium: six minutes
 	cd test && $(GO) build -o ../.bin/screenshots ./browser/screenshots

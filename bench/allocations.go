@@ -31,7 +31,7 @@ func measureAllocations(s settings, r *report) error {
 		return fmt.Errorf("go test -c: %w: %s", err, out)
 	}
 	r.Memory = map[string]*memory{}
-	runs := max(2, s.pairs/2)
+	runs := benchmarkRuns(s)
 	progress("allocations: %d runs", runs)
 	for range runs {
 		out, err := exec.Command(program, "-test.run=^$", "-test.bench=.", "-test.benchmem", "-test.benchtime="+s.slice.String()).CombinedOutput()
@@ -44,6 +44,9 @@ func measureAllocations(s settings, r *report) error {
 	}
 	return nil
 }
+
+// benchmarkRuns are as many as there are pairs, or there would be too few values.
+func benchmarkRuns(s settings) int { return max(2, s.pairs) }
 
 // memoryOf is what was measured of a kind of calls and a server, or nil.
 func (r *report) memoryOf(kind, server string) *memory {

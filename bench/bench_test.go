@@ -15,6 +15,7 @@ import (
 	plaintext "google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/go-easyops/easyops/bench/grpcgo"
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 	"github.com/go-easyops/easyops/runtime/easyops"
 )
@@ -29,7 +30,7 @@ var inMemory = []struct {
 	{bare, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis) }, false},
 	{bareAgain, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis) }, false},
 	{barePresented, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis) }, true},
-	{tuned, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis, transportOptions()...) }, false},
+	{tuned, func(t testing.TB, lis net.Listener, _ string) { serveBare(t, lis, grpcgo.Options()...) }, false},
 	{ours, func(t testing.TB, lis net.Listener, _ string) { serveOurs(t, lis) }, false},
 	{nobody, func(t testing.TB, lis net.Listener, _ string) { serveOurs(t, lis, nobody) }, true},
 	{identity, func(t testing.TB, lis net.Listener, auth string) { serveOurs(t, lis, auth) }, true},
@@ -66,7 +67,7 @@ func TestBenchmarksAreReported(t *testing.T) {
 }
 
 func serveBare(t testing.TB, lis net.Listener, opts ...grpc.ServerOption) {
-	s := bareServer(nil, opts...)
+	s := grpcgo.Server(nil, registerEcho, opts...)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(lis) }()
 	t.Cleanup(func() {

@@ -21,11 +21,31 @@ type target struct {
 	presenting bool
 }
 
-// manner is how calls are made: with credentials of the connection, and with
-// what goes with each call.
+// manner is how calls are made: with credentials of the connection, and with one
+// of the tokens, where there are some.
 type manner struct {
-	creds credentials.TransportCredentials
-	ctx   context.Context //nolint:containedctx // all calls have it
+	creds  credentials.TransportCredentials
+	tokens []string
+}
+
+// contexts returns what returns the context of the next call of a caller. With many
+// tokens, callers begin in different places.
+func (m manner) contexts(ctx context.Context, caller, of int) contexts {
+	if len(m.tokens) < 2 {
+		ctx = presentingIn(ctx, strings.Join(m.tokens, ""))
+		return func() context.Context { return ctx }
+	}
+	at := caller * len(m.tokens) / of
+	return func() context.Context {
+		at++
+		return presentingIn(ctx, m.tokens[at%len(m.tokens)])
+	}
+}
+
+// called is who is called and what: what has durations in common.
+type called struct {
+	target
+	workload
 }
 
 // callers keeps the connections to each server, and those that called last.
@@ -37,16 +57,17 @@ type callers struct {
 	giveUp             context.CancelFunc
 	patience           time.Duration     // with calls that are in flight when the time of a job is over
 	took               [][]time.Duration // by caller: a job uses what the last one has made room for
+	tails              map[called][]time.Duration
 }
 
-func newCallers(ca, cert, token string) (*callers, error) {
-	c := &callers{conns: map[target][]*grpc.ClientConn{}, giveUp: nothing, patience: 10 * time.Second}
+func newCallers(ca, cert string, tokens ...string) (*callers, error) {
+	c := &callers{conns: map[target][]*grpc.ClientConn{}, giveUp: nothing, patience: 10 * time.Second, tails: map[called][]time.Duration{}}
 	var err error
 	if c.silent.creds, err = credentialsOf(ca, ""); err != nil {
 		return nil, err
 	}
 	c.presenting.creds, err = credentialsOf(ca, cert)
-	c.silent.ctx, c.presenting.ctx = context.Background(), presenting(token)
+	c.presenting.tokens = tokens
 	return c, err
 }
 
@@ -86,13 +107,13 @@ func (c *callers) forJob(j job) ([]caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, giveUp := context.WithCancel(c.manner(j).ctx)
+	all, giveUp := context.WithCancel(context.Background())
 	c.of, c.giveUp = j, giveUp
 	for i := range j.Concurrency {
 		// A context of its own, so that callers do not wait for each other at the
 		// one that they have in common.
 		ctx, cancel := context.WithCancel(all)
-		one := callerOf(ctx, clients[i%len(clients)], j.Kind)
+		one := callerOf(c.manner(j).contexts(ctx, i, j.Concurrency), clients[i%len(clients)], j.Kind)
 		c.last = append(c.last, caller{one.call, func() { one.end(); cancel() }})
 	}
 	for len(c.took) < j.Concurrency {
@@ -133,7 +154,20 @@ func (c *callers) do(j job) (outcome, error) {
 	if !late.Stop() {
 		c.endLast() // their context is over
 	}
-	return outcomeOf(elapsed, c.took[:len(list)], faults), nil
+	o := outcomeAfter(elapsed, c.took[:len(list)], faults)
+	if j.Measured {
+		o.P999 = c.tailOf(j, c.took[:len(list)])
+	}
+	return o, nil
+}
+
+// tailOf adds durations to those of the measured jobs before, and returns the p99.9.
+func (c *callers) tailOf(j job, took [][]time.Duration) time.Duration {
+	of := called{target{j.Addr, j.Presenting}, j.workload}
+	all := slices.Concat(append(slices.Clip(took), c.tails[of])...)
+	slices.Sort(all)
+	c.tails[of] = all
+	return quantile(all, 0.999)
 }
 
 // faults are the errors of a caller, and the first of them.
@@ -142,7 +176,7 @@ type faults struct {
 	first error
 }
 
-func outcomeOf(elapsed time.Duration, took [][]time.Duration, list []faults) outcome {
+func outcomeAfter(elapsed time.Duration, took [][]time.Duration, list []faults) outcome {
 	all := slices.Concat(took...)
 	slices.Sort(all)
 	o := outcome{Calls: len(all), Elapsed: elapsed, P50: quantile(all, 0.5), P99: quantile(all, 0.99), P999: quantile(all, 0.999)}

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,11 +26,13 @@ type watched struct {
 	echo
 	calls, failed, tokens, opened, ended atomic.Int64
 	failing, hanging                     atomic.Bool
+	presented                            sync.Map // tokens
 }
 
 func (w *watched) Echo(ctx context.Context, req *echov1.EchoRequest) (*echov1.EchoResponse, error) {
-	if len(metadata.ValueFromIncomingContext(ctx, "authorization")) > 0 {
+	for _, token := range metadata.ValueFromIncomingContext(ctx, "authorization") {
 		w.tokens.Add(1)
+		w.presented.Store(token, true)
 	}
 	if w.hanging.Load() {
 		<-ctx.Done()
@@ -63,9 +69,9 @@ func watch(t *testing.T) (w *watched, addr string) {
 	return w, lis.Addr().String()
 }
 
-func someCallers(t *testing.T) *callers {
+func someCallers(t *testing.T, tokens ...string) *callers {
 	t.Helper()
-	c, err := newCallers("", "", "t")
+	c, err := newCallers("", "", append(tokens, "t")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,8 +177,64 @@ func TestPresenting(t *testing.T) {
 	if got := w.tokens.Load(); got != 1 {
 		t.Errorf("%d calls had a token, want 1", got)
 	}
-	if _, err := newCallers("no such file", "", ""); err == nil {
+	if _, err := newCallers("no such file", ""); err == nil {
 		t.Error("a file that is not there is taken")
+	}
+}
+
+// Each call has the next of many tokens, and callers begin in different places.
+func TestManyTokens(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte("a\nb\nc\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := tokensOf("other", file)
+	if err != nil || !slices.Equal(list, []string{"a", "b", "c"}) {
+		t.Fatalf("tokens are %q, %v", list, err)
+	}
+	w, addr := watch(t)
+	c := someCallers(t, list...) // and t
+	for _, n := range []int{1, 4} {
+		w.presented.Clear()
+		j := job{workload: workload{unary, n}, Addr: addr, Presenting: true}
+		for range 4 / n {
+			do(t, c, j)
+		}
+		seen := 0
+		w.presented.Range(func(any, any) bool { seen++; return true })
+		if seen != 4 {
+			t.Errorf("%d callers have presented %d tokens in 4 calls", n, seen)
+		}
+	}
+	if list, err := tokensOf("one", ""); err != nil || !slices.Equal(list, []string{"one"}) {
+		t.Errorf("one token is %q, %v", list, err)
+	}
+	if list, err := tokensOf("", ""); err != nil || len(list) != 0 {
+		t.Errorf("no token is %q, %v", list, err)
+	}
+	if _, err := tokensOf("", file+"x"); err == nil {
+		t.Error("a file that is not there is taken")
+	}
+}
+
+// The p99.9 is of all jobs that were measured, and of no other.
+func TestTailOfJobs(t *testing.T) {
+	c := someCallers(t)
+	j := job{workload: workload{unary, 1}, Addr: "a", Measured: true}
+	if got := c.tailOf(j, [][]time.Duration{{9}}); got != 9 {
+		t.Errorf("of one call it is %d", got)
+	}
+	if got := c.tailOf(j, [][]time.Duration{{3}, {1, 2}}); got != 9 {
+		t.Errorf("with the job before it is %d, want 9", got)
+	}
+	j.Addr = "b"
+	if got := c.tailOf(j, [][]time.Duration{{3}}); got != 3 {
+		t.Errorf("of another server it is %d, want 3", got)
+	}
+	_, addr := watch(t)
+	do(t, c, job{workload: workload{unary, 1}, Addr: addr})
+	if n := len(c.tails); n != 2 {
+		t.Errorf("calls that were not measured are kept: there are %d", n)
 	}
 }
 

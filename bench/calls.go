@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -20,8 +21,10 @@ func (c *cell) String() string { return c.workload.String() + ", " + c.Security 
 type figures struct {
 	CPU, RPS, P50, P99, P999, RSS []float64 // µs a call, calls a second, µs, µs, µs, MiB
 
-	Errors int    `json:",omitempty"` // of calls in all turns, where turns go on after errors
-	Err    string `json:",omitempty"` // the first of these
+	Process []int  `json:",omitempty"` // of each turn: which of the processes had it. P999 has a value for each of these
+	Calls   int    `json:",omitempty"` // that were answered, in all turns
+	Errors  int    `json:",omitempty"` // of calls in all turns, where turns go on after errors
+	Err     string `json:",omitempty"` // the first of these
 }
 
 // note adds a turn.
@@ -32,10 +35,43 @@ func (f *figures) note(before, after usage, o outcome) {
 	f.P99 = append(f.P99, micros(o.P99))
 	f.P999 = append(f.P999, micros(o.P999))
 	f.RSS = append(f.RSS, mebi(after.RSS))
+	f.Calls += o.Calls
 	if f.Errors += o.Errors; f.Err == "" {
 		f.Err = o.Err
 	}
 }
+
+// inProcess notes of which process the last turn was. Its p99.9 is that of all turns
+// of the process so far, so of each process only the last is kept.
+func (f *figures) inProcess(n int) {
+	if was := len(f.Process); was > 0 && f.Process[was-1] == n {
+		last := len(f.P999) - 1
+		f.P999 = append(f.P999[:last-1], f.P999[last])
+	}
+	f.Process = append(f.Process, n)
+}
+
+// processes are how many had turns.
+func (f *figures) processes() int { return len(slices.Compact(slices.Clone(f.Process))) }
+
+// processes are how many of a variant had turns.
+func (c *cell) processes(name string) int {
+	if f := c.Figures[name]; f != nil {
+		return f.processes()
+	}
+	return 0
+}
+
+// failing is the part of calls that have failed, where that is so much that other
+// figures say nothing: those of calls that were refused are not those of calls.
+func (f *figures) failing() float64 {
+	if part := float64(f.Errors) / float64(max(1, f.Calls+f.Errors)); part > failingAtMost {
+		return part
+	}
+	return 0
+}
+
+const failingAtMost = 0.001
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
@@ -44,21 +80,41 @@ func mebi(bytes int64) float64 { return float64(bytes) / (1 << 20) }
 // measure is one of the lists of figures.
 type measure func(f *figures) []float64
 
-func ofCPU(f *figures) []float64  { return f.CPU }
-func ofRPS(f *figures) []float64  { return f.RPS }
-func ofP50(f *figures) []float64  { return f.P50 }
-func ofP99(f *figures) []float64  { return f.P99 }
-func ofP999(f *figures) []float64 { return f.P999 }
-func ofRSS(f *figures) []float64  { return f.RSS }
+func ofCPU(f *figures) []float64 { return f.CPU }
+func ofRPS(f *figures) []float64 { return f.RPS }
+func ofP50(f *figures) []float64 { return f.P50 }
+func ofP99(f *figures) []float64 { return f.P99 }
+func ofRSS(f *figures) []float64 { return f.RSS }
 
-// ratio divides what was measured of two variants. It is of nothing where one of
-// them was not measured.
+// tailCalls is of how many calls a p99.9 is at least: ten of them took longer.
+const tailCalls = 10_000
+
+// ofP999 has no values where they would be of too few calls.
+func ofP999(f *figures) []float64 {
+	if f.Calls < tailCalls*len(f.P999) {
+		return nil
+	}
+	return f.P999
+}
+
+// ratio divides what was measured of two variants. Where one of them was not
+// measured, or its calls have failed, there are no values.
 func (c *cell) ratio(of, by string, m measure) spread {
 	a, b := c.Figures[of], c.Figures[by]
-	if a == nil || b == nil {
+	if a == nil || b == nil || a.failing() > 0 || b.failing() > 0 {
 		return spread{}
 	}
 	return ratios(m(a), m(b))
+}
+
+// failed says whose calls have failed, or nothing.
+func (c *cell) failed(names ...string) string {
+	for _, name := range names {
+		if f := c.Figures[name]; f != nil && f.failing() > 0 {
+			return fmt.Sprintf("%s %% of the calls to %s failed", digits(100*f.failing()), name)
+		}
+	}
+	return ""
 }
 
 // leaveOut notes why a variant is not measured any more. What was measured of it
@@ -87,10 +143,10 @@ func measureGroups(s settings, list []group, into *[]*cell) error {
 	progress("calls: about %v", estimate(s, list).Round(time.Second))
 	for _, g := range list {
 		cells, err := g.measureWorkloads(s)
+		*into = append(*into, cells...) // what was measured before an error, too
 		if err != nil {
 			return err
 		}
-		*into = append(*into, cells...)
 	}
 	return nil
 }
@@ -134,7 +190,7 @@ func (g group) measureWorkloads(s settings) (cells []*cell, err error) {
 		to := min(all, from+g.turnsPerProcess)
 		progress("calls: %s, turns %d to %d of %d", g.security, from+1, to, all)
 		if err := g.measureTurns(s, cells, from, to); err != nil {
-			return nil, fmt.Errorf("%s: %w", g.security, err)
+			return cells, fmt.Errorf("%s: %w", g.security, err)
 		}
 	}
 	return cells, nil

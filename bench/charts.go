@@ -56,7 +56,7 @@ func described(b chart.Bars) string {
 
 const (
 	timesBare   = "times bare grpc-go, median and quartiles; less is better"
-	timesCommon = "times the other, median and quartiles; less is better"
+	timesCommon = "ratio, median and quartiles; less is better"
 )
 
 // barOf is a bar, or none where nothing was measured.

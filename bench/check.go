@@ -13,11 +13,24 @@ import (
 	"time"
 )
 
-// checkArgs are what a check measures unless it is told otherwise: some ten minutes
-// of what changes of the code move most.
+// checkArgs are what a check measures unless it is told otherwise: a quarter of an
+// hour of what changes of the code move most.
 var checkArgs = []string{"-pairs=8", "-slice=100ms", "-only=" + checkParts, "-out=bench-check"}
 
-const checkParts = "start,allocations,plugin,calls,identity"
+const checkParts = "start,weight,allocations,plugin,calls,identity,client,operation"
+
+// longParts take long for each pair. A check has shortPairs of them.
+var longParts = []string{"weight", "client", "operation"}
+
+const shortPairs = 3
+
+// of are the settings for a part.
+func (s settings) of(part string) settings {
+	if s.short && slices.Contains(longParts, part) {
+		s.pairs = min(s.pairs, shortPairs)
+	}
+	return s
+}
 
 // ratiosFile is what later runs are compared with: ratios of two programs that ran
 // side by side, which other machines see too, where times are those of one.
@@ -27,6 +40,7 @@ type ratiosFile struct {
 	Go      string
 	GRPC    string
 	Pairs   int
+	Parts   []string
 	Ratios  map[string]quartiles
 }
 
@@ -37,7 +51,8 @@ type quartiles struct {
 }
 
 // check measures, or reads what was measured, and tells which ratios have moved
-// since those that are kept. It is an error that some are worse.
+// since those that are kept. It is an error that some are worse, or missing of the
+// parts that were measured.
 func check(args []string) error {
 	fs := flag.NewFlagSet("check", flag.ExitOnError)
 	file := fs.String("ratios", "ratios.json", "the `file` of the ratios that are kept")
@@ -52,10 +67,10 @@ func check(args []string) error {
 		return err
 	}
 	r, err := resultOf(*result, fs.Args())
-	if err != nil {
+	if r == nil {
 		return err
 	}
-	return was.compare(r.ratios()).tell(os.Stdout)
+	return errors.Join(err, was.compare(r.ratios()).tell(os.Stdout))
 }
 
 // resultOf reads a result, or measures where none is named.
@@ -63,10 +78,11 @@ func resultOf(file string, args []string) (*report, error) {
 	if file != "" {
 		return readReport(file)
 	}
-	s, err := parseSettings(append(checkArgs, args...))
+	s, err := parseSettings(slices.Concat(checkArgs, args))
 	if err != nil {
 		return nil, err
 	}
+	s.short = true
 	return measureAll(s)
 }
 
@@ -124,7 +140,7 @@ func readRatios(file string) (*ratiosFile, error) {
 
 // ratios are those of a report that are compared.
 func (r *report) ratios() *ratiosFile {
-	f := &ratiosFile{Time: r.Time, Machine: r.Machine, Go: r.Go, GRPC: r.GRPC, Pairs: r.Pairs, Ratios: map[string]quartiles{}}
+	f := &ratiosFile{Time: r.Time, Machine: r.Machine, Go: r.Go, GRPC: r.GRPC, Pairs: r.Pairs, Parts: r.Parts, Ratios: map[string]quartiles{}}
 	all := r.keyRatios()
 	maps.Copy(all, r.controls())
 	for name, s := range all {
@@ -154,11 +170,11 @@ func (q quartiles) String() string {
 	return fmt.Sprintf("%.4g (%.4g..%.4g)", q.Median, q.Q1, q.Q3)
 }
 
-// tell says what has moved. It is an error that something is worse.
+// tell says what has moved. It is an error that something is worse, or missing.
 func (m movement) tell(w io.Writer) error {
 	var b strings.Builder
 	list(&b, "New, and not kept yet", m.unknown)
-	list(&b, "Kept, and not measured now", m.missing)
+	list(&b, "Kept, and not found by what was measured now", m.missing)
 	t := &table{title: "Moved, where less is better", columns: []string{"ratio", "kept", "now", "what"}}
 	for _, row := range m.moved {
 		t.add(row.name, row.was, row.is, row.verdict())
@@ -173,13 +189,17 @@ func (m movement) tell(w io.Writer) error {
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return err
 	}
-	switch n := m.worse(); {
-	case m.compared == 0:
+	if m.compared == 0 {
 		return errors.New("no ratio that is kept was measured")
-	case n > 0:
-		return fmt.Errorf("of %d ratios %d are worse", m.compared, n)
 	}
-	return nil
+	var errs []error
+	if n := m.worse(); n > 0 {
+		errs = append(errs, fmt.Errorf("of %d ratios %d are worse", m.compared, n))
+	}
+	if n := len(m.missing); n > 0 {
+		errs = append(errs, fmt.Errorf("%d that are kept were to be measured, and are missing", n))
+	}
+	return errors.Join(errs...)
 }
 
 func list(b *strings.Builder, title string, names []string) {

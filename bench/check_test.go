@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -114,20 +116,25 @@ func TestNoise(t *testing.T) {
 
 func TestTellMoved(t *testing.T) {
 	q := quartiles{0.5, 0.5, 0.5, 10}
-	a, b, c := map[string]quartiles{"x/a:b": q, "x/gone:b": q}, map[string]quartiles{"x/a:b": q, "x/new:b": q}, map[string]quartiles{"x/a:b": {1, 1, 1, 10}}
+	one, other := map[string]quartiles{"start/a:b": q}, map[string]quartiles{"start/a:b": {1, 1, 1, 10}}
+	more, fresh := map[string]quartiles{"start/a:b": q, "start/gone:b": q}, map[string]quartiles{"start/a:b": q, "start/new:b": q}
+	both := map[string]quartiles{"start/a:b": q, "peers/cpu/x/a:b": q, "client/cpu/16/10000/a:b": q}
 	for _, test := range []struct {
 		was, is map[string]quartiles
 		wants   []string
 		fault   string
 	}{
-		{a, a, []string{"Nothing moved, of 2 ratios."}, ""},
-		{a, b, []string{"New, and not kept yet:\n  x/new:b\n", "Kept, and not measured now:\n  x/gone:b\n", "Nothing moved, of 1 ratios."}, ""},
-		{a, c, []string{"| x/a:b | 0.5 (0.5..0.5) | 1 (1..1) | worse by 100.0 % |"}, "of 1 ratios 1 are worse"},
-		{c, a, []string{"| x/a:b | 1 (1..1) | 0.5 (0.5..0.5) | better by 50.0 % |"}, ""},
-		{a, nil, nil, "no ratio that is kept was measured"},
+		{more, more, []string{"Nothing moved, of 2 ratios."}, ""},
+		{one, fresh, []string{"New, and not kept yet:\n  start/new:b\n", "Nothing moved, of 1 ratios."}, ""},
+		{more, fresh, []string{"Kept, and not found by what was measured now:\n  start/gone:b\n"}, "1 that are kept were to be measured, and are missing"},
+		{more, other, []string{"worse by 100.0 %"}, "of 1 ratios 1 are worse\n1 that are kept were to be measured, and are missing"},
+		{one, other, []string{"| start/a:b | 0.5 (0.5..0.5) | 1 (1..1) | worse by 100.0 % |"}, "of 1 ratios 1 are worse"},
+		{other, one, []string{"| start/a:b | 1 (1..1) | 0.5 (0.5..0.5) | better by 50.0 % |"}, ""},
+		{both, one, []string{"Nothing moved, of 1 ratios."}, ""}, // of parts that were not measured, or not with so many
+		{more, nil, nil, "no ratio that is kept was measured"},
 	} {
 		var out strings.Builder
-		err := (&ratiosFile{Ratios: test.was}).compare(&ratiosFile{Ratios: test.is}).tell(&out)
+		err := (&ratiosFile{Ratios: test.was}).compare(&ratiosFile{Ratios: test.is, Pairs: 3, Parts: []string{"start", "client"}}).tell(&out)
 		if fault := fmt.Sprint(err); err == nil && test.fault != "" || err != nil && fault != test.fault {
 			t.Errorf("error %v, want %q", err, test.fault)
 		}
@@ -135,6 +142,25 @@ func TestTellMoved(t *testing.T) {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("there is no %q in %s", want, out.String())
 			}
+		}
+	}
+}
+
+// A client of many instances is missed by a run that has the time for it.
+func TestWants(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		pairs int
+		wants bool
+	}{
+		{"client/cpu/unary 100 B/16/10000/easyops:round_robin", quickPairs, true},
+		{"client/cpu/unary 100 B/16/10000/easyops:round_robin", quickPairs - 1, false},
+		{"client/cpu/unary 100 B/16/1000/easyops:round_robin", quickPairs - 1, true},
+		{"cpu/unary 100 B/16/plaintext/easyops:bare", 3, false},
+		{"no such part/easyops:bare", 3, false},
+	} {
+		if r := (&ratiosFile{Pairs: c.pairs, Parts: []string{"client"}}); r.wants(c.name) != c.wants {
+			t.Errorf("with %d pairs %q is wanted: %v", c.pairs, c.name, !c.wants)
 		}
 	}
 }
@@ -150,7 +176,7 @@ func TestStoreAndCheck(t *testing.T) {
 	}}
 	save := func(ms float64) {
 		t.Helper()
-		r := newReport(settings{pairs: 3})
+		r := newReport(settings{pairs: 3, only: []string{"start"}})
 		r.Start = map[string][]float64{ours: {ms, ms, ms}, bare: {10, 10, 10}}
 		if err := r.save(result); err != nil {
 			t.Fatal(err)
@@ -173,7 +199,10 @@ func TestStoreAndCheck(t *testing.T) {
 	if err := check([]string{"-ratios=" + kept, "-result=" + result + ".json"}); err == nil || !strings.Contains(err.Error(), "worse") {
 		t.Errorf("where it takes longer: %v", err)
 	}
-	text, _ := os.ReadFile(kept)
+	text, err := os.ReadFile(kept)
+	if err != nil || strings.Count(string(text), `"start/easyops:bare": "0.7 0.7 0.7 3"`) != 1 || !strings.Contains(string(text), `"start"`) {
+		t.Errorf("kept is %s, error %v", text, err)
+	}
 	if err := os.WriteFile(kept, []byte(strings.Replace(string(text), `"0.7 0.7 0.7 3"`, `"0.7 x"`, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -188,12 +217,53 @@ func TestCheckArgs(t *testing.T) {
 	if err != nil || strings.Join(s.only, ",") != checkParts {
 		t.Errorf("it measures %v, error %v", s.only, err)
 	}
+	if s.startsPeers() != true {
+		t.Error("whoever weighs does not start peers")
+	}
+	if s.short = true; s.startsPeers() {
+		t.Error("it starts peers")
+	}
+	if of := s.of("weight"); of.pairs != shortPairs || s.of("calls").pairs != s.pairs || s.pairs <= shortPairs {
+		t.Errorf("of %d pairs there are %d of what takes long", s.pairs, of.pairs)
+	}
+	s.pairs = 1
+	if of := s.of("weight"); of.pairs != 1 {
+		t.Errorf("of 1 pair there are %d", of.pairs)
+	}
+	for _, name := range longParts {
+		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
+			t.Errorf("there is no part %q", name)
+		}
+	}
+}
+
+// The file that is kept names only what there is.
+func TestKeptRatios(t *testing.T) {
+	kept, err := readRatios("ratios.json")
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("nothing is kept yet")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(kept.Ratios) == 0 {
+		t.Error("it has no ratios")
+	}
+	for name, q := range kept.Ratios {
+		if !slices.Contains(strings.Split(partNames, ","), partOf(name)) {
+			t.Errorf("%q is of no part", name)
+		}
+		if q.N < 1 || q.Median <= 0 || q.Q1 > q.Median || q.Q3 < q.Median {
+			t.Errorf("%q is %v", name, q)
+		}
+	}
 }
 
 // Each ratio that calls have has its control.
 func TestControls(t *testing.T) {
 	f := func(v float64) *figures { l := []float64{v, v}; return &figures{CPU: l, P50: l, P99: l} }
 	r := newReport(settings{})
+	wants := map[string]int{"calls": 3, "identity": 3, "peers": 4, "start": 1, "weight": 1, "client": 1, "operation": 1}
 	r.Calls = []*cell{{workload{unary, 16}, "TLS", map[string]*figures{ours: f(7), bare: f(10), bareAgain: f(12)}, nil}}
 	r.Identity = []*cell{{workload{unary, 16}, "token", map[string]*figures{identity: f(7), nobody: f(10), nobodyAgain: f(8)}, nil}}
 	r.Peers = []*cell{{workload{unary, 1000}, "TLS", map[string]*figures{ours: f(7), bare: f(10), bareAgain: f(11), "kratos": f(20)}, nil}}
@@ -205,8 +275,16 @@ func TestControls(t *testing.T) {
 	}
 	r.Client = []*clientFigures{cf(roundRobin, 10), cf(roundRobinAgain, 12), cf(ours, 12)}
 	r.Operation = []*operated{{PerSecond: 1000, CPU: map[string][]float64{undisturbed: {10}, undisturbedAgain: {12}, allTogether: {11}}}}
-	kept := r.ratios().Ratios
-	for name := range r.keyRatios() {
+	kept, key := r.ratios().Ratios, r.keyRatios()
+	for of, want := range wants {
+		if got := countParts(key)[of]; got != want {
+			t.Errorf("%s has %d ratios, want %d: %v", of, got, want, slices.Sorted(maps.Keys(key)))
+		}
+	}
+	if n := countParts(key)[""]; n != 0 || len(countParts(key)) != len(wants) {
+		t.Errorf("%d ratios are of no part", n)
+	}
+	for name := range key {
 		want := 0.2
 		if strings.HasPrefix(name, "peers/") {
 			want = 0.1
@@ -215,4 +293,13 @@ func TestControls(t *testing.T) {
 			t.Errorf("%s: the control is %.2f from 1, want %.1f", name, got, want)
 		}
 	}
+}
+
+// countParts says how many ratios are of which part.
+func countParts(ratios map[string]spread) map[string]int {
+	n := map[string]int{}
+	for name := range ratios {
+		n[partOf(name)]++
+	}
+	return n
 }

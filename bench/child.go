@@ -9,6 +9,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
+)
+
+const (
+	answerWithin = 15 * time.Minute // more than any answer takes: who hangs does not hang the run
+	endWithin    = time.Minute
+	tailSize     = 1000 // bytes of a log that are told
 )
 
 // child is a process that is spoken to in lines of JSON.
@@ -16,6 +23,7 @@ type child struct {
 	what    string
 	cmd     *exec.Cmd
 	in      io.WriteCloser
+	answers io.ReadCloser
 	out     *json.Decoder
 	log     *os.File // what it writes for people
 	request *json.Encoder
@@ -40,11 +48,10 @@ func startProgram(dir, what, program string, args ...string) (c *child, err erro
 	if c.in, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
+	if c.answers, err = c.cmd.StdoutPipe(); err != nil {
 		return nil, err
 	}
-	c.request, c.out = json.NewEncoder(c.in), json.NewDecoder(out)
+	c.request, c.out = json.NewEncoder(c.in), json.NewDecoder(c.answers)
 	return c, c.cmd.Start()
 }
 
@@ -57,6 +64,9 @@ func (c *child) ask(request, answer any) error {
 }
 
 func (c *child) read(answer any) error {
+	if pipe, ok := c.answers.(*os.File); ok {
+		_ = pipe.SetReadDeadline(time.Now().Add(answerWithin)) // where there is none, it may hang
+	}
 	if err := c.out.Decode(answer); err != nil {
 		return c.fault(err)
 	}
@@ -65,14 +75,26 @@ func (c *child) read(answer any) error {
 
 // fault adds the end of the log, which says why there is no answer.
 func (c *child) fault(err error) error {
-	text, _ := os.ReadFile(c.log.Name())
-	return fmt.Errorf("%s: %w: %s", c.what, err, text[max(0, len(text)-1000):])
+	return fmt.Errorf("%s: %w: %s", c.what, err, endOfFile(c.log.Name()))
+}
+
+// endOfFile is the end of a file, which may be a long one.
+func endOfFile(file string) []byte {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	_, _ = f.Seek(-tailSize, io.SeekEnd) // a file that is shorter is read from its beginning
+	text, _ := io.ReadAll(io.LimitReader(f, tailSize))
+	return text
 }
 
 // stop ends the process, by the end of its input, and waits for it.
 func (c *child) stop() error {
 	c.in.Close()
 	defer c.log.Close()
+	defer time.AfterFunc(endWithin, func() { _ = c.cmd.Process.Kill() }).Stop() // it may have ended
 	if err := c.cmd.Wait(); err != nil {
 		return c.fault(err)
 	}

@@ -145,7 +145,7 @@ func TestPlaces(t *testing.T) {
 
 func TestClientTables(t *testing.T) {
 	calls := func(cpu, allocs float64) map[int]*clientCalls {
-		f := func(v float64) []float64 { return []float64{v, v} }
+		f := func(v float64) []float64 { return slices.Repeat([]float64{v}, leastValues) }
 		return map[int]*clientCalls{16: {f(cpu), f(allocs), f(5500), f(1000)}}
 	}
 	r := newReport(settings{pairs: 2})
@@ -162,7 +162,7 @@ func TestClientTables(t *testing.T) {
 		"| easyops | 10000 | 16 | 11 (11..11) | - |",
 		"| round_robin | 10 | 16 (16..16) | 1 (1..1) | 8 (8..8), not at rest in 1 of 1 | 1 |",
 		"| easyops | 1000 | 16 | 200 (200..200) | 210 (210..210) | 5000000 (5000000..5000000) | 0 (0..0) | 1 |",
-		"client CPU per call against round_robin: unary 100 B, concurrency 16, 10 instances | 1.10 | 1.1 (1.1..1.1) | yes |",
+		"client CPU per call against round_robin: unary 100 B, concurrency 16, 10 instances | 1.10 | 1.1 (1.1..1.1) | yes | - | 20 |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)

@@ -17,6 +17,7 @@ import (
 	plaintext "google.golang.org/grpc/credentials/insecure"
 	estats "google.golang.org/grpc/experimental/stats"
 	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/serviceconfig"
 
 	"github.com/go-easyops/easyops/runtime/routing"
 )
@@ -94,7 +95,11 @@ func pickerOf(name string, instances int) (balancer.Picker, error) {
 		return nil, fmt.Errorf("there is no balancer %q", name)
 	}
 	var s balancer.ClientConnState
-	if p, ok := b.(balancer.ConfigParser); ok {
+	if name == balancers[ours] { // it parses no config but Dial's
+		s.BalancerConfig = struct {
+			serviceconfig.LoadBalancingConfig
+		}{}
+	} else if p, ok := b.(balancer.ConfigParser); ok {
 		var err error
 		if s.BalancerConfig, err = p.ParseConfig(json.RawMessage("{}")); err != nil {
 			return nil, err

@@ -45,7 +45,7 @@ func (r *report) eachClient(f func(c *clientFigures, concurrency int)) {
 
 func (r *report) clientTable() *table {
 	t := &table{
-		title: fmt.Sprintf("Clients: what a call costs the client, %s, plaintext", unary),
+		title: fmt.Sprintf("Clients: what a call costs the client, %s, plaintext, with as many connections as each keeps of its own accord", unary),
 		columns: []string{
 			"client", "instances", "in flight", "CPU µs per call", "against " + roundRobin,
 			"allocations", "bytes", "calls a second",
@@ -63,7 +63,7 @@ func (r *report) clientTable() *table {
 
 func (r *report) clientMemoryTable() *table {
 	t := &table{
-		title:   "Clients at rest",
+		title:   "Clients at rest, with as many connections as each keeps",
 		columns: []string{"client", "instances", "RSS MiB", "heap MiB", "CPU ms until at rest", "processes"},
 	}
 	for _, f := range r.Client {

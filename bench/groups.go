@@ -1,6 +1,10 @@
 package main
 
-import "path/filepath"
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
 
 // group is servers that run at the same time and are called in the same way.
 type group struct {
@@ -12,9 +16,16 @@ type group struct {
 
 	turnsPerPair, turnsPerProcess int
 
-	peers    map[string]peer   // those of the contenders that are programs of their own
-	without  map[string]string // why some of the contenders are not measured
-	tolerant bool              // who fails is left out, and callers go on after errors
+	peers   map[string]peer   // those of the contenders that are programs of their own
+	without map[string]string // why some of the contenders are not measured
+}
+
+// tolerates tells whether a contender is left out where it fails, and its callers go
+// on after errors. So it is with peers, and with nobody else: that these fail is the
+// end of the run.
+func (g group) tolerates(name string) bool {
+	_, ok := g.peers[name]
+	return ok
 }
 
 // argsOf are the options of a server.
@@ -26,13 +37,23 @@ func (g group) argsOf(name string) []string {
 }
 
 // mutual is the security of calls over TLS whose callers present a certificate
-// and a token.
-const mutual = "mTLS, token"
+// and a token. In manyTokens each call has another token, as those of a gateway's
+// users have.
+const (
+	mutual     = "mTLS, token"
+	manyTokens = "plaintext, 1000 tokens" // #nosec G101 -- the name of a group
+)
+
+// tokens are how many there are then. Servers keep as many, so that all are
+// verified once.
+const tokens = 1000
 
 // callGroups are those of what everything together costs. Callers present a token
 // to easyops, and to nobody else: bare grpc-go is not made dearer by what it would
-// not look at. In the last group they present a certificate, too, for which only
-// easyops asks: to the others calls are over TLS.
+// not look at. Where they present a certificate, too, only easyops asks for it: to
+// the others calls are over TLS. All callers have the same token, but in the last
+// group, where bare grpc-go is called with tokens as well: what it is to read as many
+// is not what easyops adds.
 func callGroups(dir string) ([]group, error) {
 	m, err := writeMaterial(dir)
 	if err != nil {
@@ -51,7 +72,10 @@ func callGroups(dir string) ([]group, error) {
 		}
 		groups = append(groups, g)
 	}
-	return groups, nil
+	many := groups[0]
+	many.security, many.loadArgs, many.comparison = manyTokens, []string{"-tokens", m.tokens}, ofManyTokens
+	many.workloads, many.presenting = []workload{{unary, 16}, {unary, 128}}, []string{ours, barePresented}
+	return append(groups, many), nil
 }
 
 // identityGroups are those of what it costs to know who calls. What callers
@@ -76,11 +100,17 @@ func identityGroups(dir string) ([]group, error) {
 type material struct {
 	cert        string // a file with certificate and key, which is its own authority
 	auth, token string // how tokens are verified, and one
+	tokens      string // a file with many, of as many callers
 }
 
 func writeMaterial(dir string) (m material, err error) {
-	m.cert = filepath.Join(dir, "cert.pem")
-	if m.auth, m.token, err = writeKeys(filepath.Join(dir, "keys.json")); err != nil {
+	m.cert, m.tokens = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "tokens")
+	auth, list, err := writeKeysOf(filepath.Join(dir, "keys.json"), append(names(tokens), alice)...)
+	if err != nil {
+		return m, err
+	}
+	m.auth, m.token = auth, list[tokens]
+	if err := os.WriteFile(m.tokens, []byte(strings.Join(list[:tokens], "\n")), 0o600); err != nil {
 		return m, err
 	}
 	return m, writeCert(m.cert)

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -25,10 +26,12 @@ type job struct {
 	Duration   time.Duration
 	Presenting bool // the callers present the token and the certificate that the load generator has
 	Tolerant   bool // callers go on after errors
+	Measured   bool // it is a turn, and not to warm up
 }
 
 // outcome is what callers have seen. Err is the first error, if any. The other
-// figures are those of calls without.
+// figures are those of calls without. P999 is that of all jobs so far that were
+// measured of the same workload and server: one alone has too few calls.
 type outcome struct {
 	Calls, Errors  int
 	Elapsed        time.Duration
@@ -43,9 +46,14 @@ func load(args []string) error {
 	ca := fs.String("ca", "", "a file with the authority of the servers, for TLS")
 	cert := fs.String("cert", "", "a file with the certificate and the key of the callers that present one, for TLS")
 	token := fs.String("token", "", "a token that goes with each call of those that present one")
+	tokens := fs.String("tokens", "", "a file with a token a line, of which each call has the next, instead")
 	_ = fs.Parse(args) // it exits
 
-	callers, err := newCallers(*ca, *cert, *token)
+	list, err := tokensOf(*token, *tokens)
+	if err != nil {
+		return err
+	}
+	callers, err := newCallers(*ca, *cert, list...)
 	if err != nil {
 		return err
 	}
@@ -89,10 +97,23 @@ func credentialsOf(ca, cert string) (credentials.TransportCredentials, error) {
 	return credentials.NewTLS(t), nil
 }
 
+// tokensOf returns those of a file, or the one, or none.
+func tokensOf(token, file string) ([]string, error) {
+	if file == "" {
+		return strings.Fields(token), nil
+	}
+	text, err := os.ReadFile(file)
+	return strings.Fields(string(text)), err
+}
+
 // presenting returns the context of calls that carry a token, if there is one.
 func presenting(token string) context.Context {
+	return presentingIn(context.Background(), token)
+}
+
+func presentingIn(ctx context.Context, token string) context.Context {
 	if token == "" {
-		return context.Background()
+		return ctx
 	}
-	return metadata.AppendToOutgoingContext(context.Background(), auth.UserHeader, "Bearer "+token)
+	return metadata.AppendToOutgoingContext(ctx, auth.UserHeader, "Bearer "+token)
 }

@@ -6,8 +6,9 @@
 // edge. It is run by make bench, in this directory.
 //
 // Whatever is compared runs in turns, in processes of its own, so that what
-// else the machine does meets all alike. The program is also its own server and
-// load generator:
+// else the machine does meets all alike. What measures has a process group, an
+// environment and a temporary directory of its own: who interrupts it leaves nothing
+// behind. The program is also its own server and load generator:
 //
 //	bench serve      serves one variant; run by bench
 //	bench load       calls servers; run by bench
@@ -26,26 +27,46 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
 func main() {
-	command, args := run, os.Args[1:]
-	if len(args) > 0 {
-		if c, ok := subcommands[args[0]]; ok {
-			command, args = c, args[1:]
+	if err := dispatch(os.Args[1:]); err != nil {
+		if !errors.Is(err, errTold) {
+			fmt.Fprintln(os.Stderr, "bench:", err)
 		}
-	}
-	if err := command(args); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+// dispatch does what the first argument names. What measures has a process of its
+// own, so that it can be ended with all that it has started.
+func dispatch(args []string) error {
+	if len(args) > 0 && args[0] == measuring {
+		go endWithInput()
+		return command(args[1:])
+	}
+	if len(args) == 0 || args[0] == "check" || subcommands[args[0]] == nil {
+		return supervised(args)
+	}
+	return command(args)
+}
+
+func command(args []string) error {
+	if len(args) > 0 {
+		if c, ok := subcommands[args[0]]; ok {
+			return c(args[1:])
+		}
+	}
+	return run(args)
 }
 
 var subcommands = map[string]func(args []string) error{
@@ -70,6 +91,17 @@ type settings struct {
 	profiles string        // a directory for CPU profiles of the servers, or nothing
 	only     []string      // the parts that are measured
 	dir      string        // for what is built and written on the way
+	short    bool          // without peers, and what takes long has few pairs
+
+	built func() ([]peer, error) // builds the peers, once; nil: each time
+}
+
+// builtPeers builds the programs of peers, unless they are.
+func (s settings) builtPeers() ([]peer, error) {
+	if s.built == nil {
+		return buildPeers(s.dir)
+	}
+	return s.built()
 }
 
 // quickPairs is below how many pairs a run hurries.
@@ -79,23 +111,24 @@ const quickPairs = 10
 type part struct {
 	name    string
 	measure func(s settings, r *report) error
+	takes   func(s settings) (time.Duration, error) // about, without what is built
 }
 
 const partNames = "start,weight,allocations,tables,plugin,discovery,calls,identity,peers,edge,client,operation"
 
 var parts = []part{
-	{"start", measureStart},
-	{"weight", measureWeight},
-	{"allocations", measureAllocations},
-	{"tables", measureTables},
-	{"plugin", measurePlugin},
-	{"discovery", measureDiscovery},
-	{"calls", callsOf(callGroups, func(r *report) *[]*cell { return &r.Calls })},
-	{"identity", callsOf(identityGroups, func(r *report) *[]*cell { return &r.Identity })},
-	{"peers", measurePeers},
-	{"edge", measureEdge},
-	{"client", measureClient},
-	{"operation", measureOperation},
+	{"start", measureStart, startTakes},
+	{"weight", measureWeight, perPair(65 * time.Second)},
+	{"allocations", measureAllocations, allocationsTake},
+	{"tables", measureTables, tablesTake},
+	{"plugin", measurePlugin, perPair(5 * time.Second)},
+	{"discovery", measureDiscovery, perPair(25 * time.Second)},
+	{"calls", callsOf(callGroups, func(r *report) *[]*cell { return &r.Calls }), callsTake(callGroups)},
+	{"identity", callsOf(identityGroups, func(r *report) *[]*cell { return &r.Identity }), callsTake(identityGroups)},
+	{"peers", measurePeers, peersTake},
+	{"edge", measureEdge, edgeTakes},
+	{"client", measureClient, clientTakes},
+	{"operation", measureOperation, operationTakes},
 }
 
 func run(args []string) error {
@@ -104,34 +137,47 @@ func run(args []string) error {
 		return err
 	}
 	r, err := measureAll(s)
-	if err != nil {
+	if r == nil {
 		return err
 	}
-	_, err = fmt.Print(r.markdown())
+	fmt.Print(r.markdown())
 	progress("The same is in %s.md, each value in %[1]s.json, and charts are %[1]s-*.svg.", s.out)
 	return err
 }
 
 // measureAll measures what the settings name, and saves it.
-func measureAll(s settings) (_ *report, err error) {
+func measureAll(s settings) (*report, error) { return s.measureParts(parts) }
+
+// measureParts measures those parts that the settings name. Where one fails the
+// others are measured: they may take hours.
+func (s settings) measureParts(parts []part) (_ *report, err error) {
+	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return !s.measures(p.name) })
 	if s.dir, err = os.MkdirTemp("", "bench-"); err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(s.dir)
+	s.built = sync.OnceValues(func() ([]peer, error) { return buildPeers(s.dir) })
+	if err := tellEstimate(s, parts); err != nil {
+		return nil, err
+	}
 	r := newReport(s)
+	var faults []error
 	for _, p := range parts {
-		if !slices.Contains(s.only, p.name) {
-			continue
-		}
-		if err := p.measure(s, r); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.name, err)
+		progress("%s: begins at %s", p.name, time.Now().Format(time.TimeOnly))
+		if err := p.measure(s.of(p.name), r); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", p.name, err))
+			r.Faults = append(r.Faults, fault{p.name, cellText(err.Error())})
+			progress("%s: ended early: %v", p.name, err)
 		}
 		if err := r.save(s.out); err != nil { // the next may take long
 			return nil, err
 		}
 	}
-	return r, nil
+	return r, errors.Join(faults...)
 }
+
+// measures tells whether a part is to be measured.
+func (s settings) measures(part string) bool { return slices.Contains(s.only, part) }
 
 func parseSettings(args []string) (settings, error) {
 	s := settings{}

@@ -3,13 +3,16 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // markdown is the report for people: medians, quartiles in brackets.
 func (r *report) markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s, grpc-go %s, %s\n", r.Machine, r.Go, r.GRPC, r.Time.Format("2006-01-02 15:04 MST"))
-	fmt.Fprintf(&b, "%d pairs, of calls %d turns of %v each; medians, and quartiles in brackets\n", r.Pairs, turnsPerPair, r.Slice)
+	fmt.Fprintf(&b, "%d pairs, of calls %d turns of %v each%s; medians, and quartiles in brackets\n", r.Pairs, turnsPerPair, r.Slice, r.peerTurns())
+	fmt.Fprintf(&b, "Whose turn it is changes by chance, of the seed %d. Turns of one process are not independent of each other: "+
+		"processes are started anew after %d turns, of peers after %d.\n", orderSeed, turnsPerProcess, peerTurnsPerProcess)
 	for _, k := range r.compared() {
 		for _, t := range k.tables(k.cells) {
 			t.write(&b)
@@ -20,11 +23,19 @@ func (r *report) markdown() string {
 	}
 	for _, t := range []*table{
 		r.startTable(), r.weightTable(), r.programTable(), r.weightFaults(), r.memoryTable(), r.tableTable(), r.pluginTable(), r.discoveryTable(),
-		r.edgeRatios(), r.edgeTable(), r.transferTable(), r.clientTable(), r.clientMemoryTable(), r.picksTable(), r.operationTable(), r.goalTable(),
+		r.edgeRatios(), r.edgeTable(), r.transferTable(), r.clientTable(), r.clientMemoryTable(), r.picksTable(), r.operationTable(), r.missingTable(), r.goalTable(),
 	} {
 		t.write(&b)
 	}
 	return b.String()
+}
+
+// peerTurns says how long the turns of peers are, where they were measured.
+func (r *report) peerTurns() string {
+	if r.PeerSlice == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", of peers 1 turn of %v", r.PeerSlice.Round(time.Millisecond))
 }
 
 type table struct {
@@ -54,7 +65,7 @@ func (t *table) write(b *strings.Builder) {
 
 func (r *report) memoryTable() *table {
 	t := &table{
-		title:   "go test -bench over bufconn, client and server together",
+		title:   "go test -bench over bufconn, client and server together; here easyops lets everyone in, and who has no token, and identity is easyops with a token",
 		columns: []string{"benchmark", "server", "allocations per call", "bytes per call", "µs per call", "runs"},
 	}
 	for _, kind := range memoryKinds {
@@ -74,15 +85,26 @@ func (r *report) memoryTable() *table {
 }
 
 func (r *report) goalTable() *table {
-	t := &table{title: "Goals", columns: []string{"goal", "at most", "measured", "holds", "control"}}
+	t := &table{title: "Goals", columns: []string{"goal", "at most", "measured", "holds", "control", "values"}}
 	for _, g := range r.Goals {
 		atMost := digits(g.AtMost)
-		if g.Aim != 0 {
+		switch {
+		case g.reported():
+			atMost = "-, aimed at " + digits(g.Aim)
+		case g.Aim != 0:
 			atMost += ", better " + digits(g.Aim)
 		}
-		t.add(g.What, atMost, closer(g.Figure), g.holds(), closer(g.Control))
+		t.add(g.What, atMost, closer(g.Figure), cellText(g.holds()), closer(g.Control), g.values())
 	}
 	return t
+}
+
+// values says of how many the figure is.
+func (g goal) values() string {
+	if g.Processes == 0 {
+		return fmt.Sprint(g.Figure.N)
+	}
+	return fmt.Sprintf("%d, of %d processes", g.Figure.N, g.Processes)
 }
 
 // closer has more digits than other figures, since it is compared.
@@ -93,7 +115,7 @@ func closer(s spread) string {
 	return fmt.Sprintf("%.4g (%.4g..%.4g)", s.Median, s.Q1, s.Q3)
 }
 
-// cellText is a text that may have lines and strokes in it, for a cell of a table.
+// cellText is a text that may have lines and vertical bars in it, for a cell of a table.
 func cellText(s string) string {
 	s = strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", "/")
 	return s[:min(len(s), 200)]

@@ -14,8 +14,8 @@ import (
 //   - Its median has changed by more than leastMove. For what is counted rather than
 //     timed, whose quartiles lie within exact of each other, leastCounted will do.
 //   - It has changed by more than chance makes of two processes of the same program,
-//     then or now: that is its control, of the same name but for what is behind the
-//     last stroke, and the noise of the controls of all workloads.
+//     then or now: that is its control, of the same name but for what is after the
+//     last slash, and the noise of the controls of all workloads.
 //   - The quartiles of then and now do not overlap. Where they are of few values they
 //     are widened, to where a median of so many may be.
 //
@@ -32,7 +32,7 @@ const (
 type movement struct {
 	compared         int
 	moved            []change           // the worst first
-	unknown, missing []string           // names of those that only one of both has
+	unknown, missing []string           // that only one of both has; missing of parts that were measured
 	noise            map[string]float64 // of figures where it is more than leastMove
 }
 
@@ -60,12 +60,40 @@ func (r *ratiosFile) compare(now *ratiosFile) movement {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Ratios)) {
-		if _, measured := now.Ratios[name]; !measured {
+		if _, found := now.Ratios[name]; !found && now.wants(name) {
 			m.missing = append(m.missing, name)
 		}
 	}
 	slices.SortStableFunc(m.moved, func(a, b change) int { return cmp.Compare(b.by(), a.by()) })
 	return m
+}
+
+// wants tells whether a ratio is one of those that were to be measured. A run that
+// hurries leaves out how round_robin does with many instances.
+func (r *ratiosFile) wants(name string) bool {
+	part := partOf(name)
+	hurried := r.Pairs < quickPairs && part == "client" && slices.Contains(strings.Split(name, "/"), fmt.Sprint(many))
+	return slices.Contains(r.Parts, part) && !hurried
+}
+
+// partOf returns the part that has a ratio, or nothing.
+func partOf(name string) string {
+	_, pair := cutLast(name)
+	of, _, _ := strings.Cut(pair, ":")
+	switch first, _, _ := strings.Cut(name, "/"); first {
+	case "cpu", "p50", "p99":
+		if of == identity || of == nobodyAgain {
+			return "identity"
+		}
+		return "calls"
+	case "allocations", "bytes":
+		return "allocations"
+	case "rss", "size", "modules":
+		return "weight"
+	case "start", "plugin", "peers", "client", "operation":
+		return first
+	}
+	return ""
 }
 
 func (m movement) worse() (n int) {
@@ -95,7 +123,9 @@ func chance(ratios map[string]quartiles, name string) float64 {
 	return max(control(ratios, name), noise(ratios, figureOf(name)))
 }
 
-// fewControls is below how many controls nothing is said of their noise.
+// fewControls is below how many controls nothing is said of their noise. Start has a
+// single one, and memory few: what is told of these is as sure as their quartiles and
+// their own control, and no more.
 const fewControls = 4
 
 // noise is three standard deviations of what controls of a figure make of 1. It is
@@ -132,7 +162,7 @@ func isControl(name string) bool {
 	return of == by+" again"
 }
 
-// cutLast cuts behind the last stroke.
+// cutLast cuts at the last slash.
 func cutLast(name string) (before, after string) {
 	i := strings.LastIndexByte(name, '/')
 	return name[:max(i, 0)], name[i+1:]

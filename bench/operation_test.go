@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -106,9 +107,9 @@ func TestEvery(t *testing.T) {
 func TestOperationTable(t *testing.T) {
 	o := &operated{PerSecond: 500, Callers: 1024, CPU: map[string][]float64{}, Changes: map[string][]float64{}}
 	for _, m := range modes {
-		o.CPU[m.name] = []float64{3, 4, 3}
+		o.CPU[m.name] = slices.Repeat([]float64{3, 4, 3}, 10)
 		if m.name == allTogether {
-			o.CPU[m.name] = []float64{6, 6, 5.5}
+			o.CPU[m.name] = slices.Repeat([]float64{6, 6, 5.5}, 10)
 		}
 	}
 	r := newReport(settings{pairs: 3})
@@ -116,17 +117,17 @@ func TestOperationTable(t *testing.T) {
 	r.Goals = r.goals()
 	text := r.markdown()
 	for _, want := range []string{
-		"| 500 calls a second | all together | 6 (5.50..6) | 2.50 (2..3) | - | 3 |",
-		"| 500 calls a second | nothing again | 3 (3..4) | 0 (0..0) | - | 3 |",
+		"| 500 calls a second | all together | 6 (5.50..6) | 2.50 (2..3) | - | 30 |",
+		"| 500 calls a second | nothing again | 3 (3..4) | 0 (0..0) | - | 30 |",
 		"together, % of a core: 500 calls a second | 2 | 2.5 (2..3) | no |",
-		"together, % of a core: no calls | 2 | 0.5 (0.5..0.5) | yes |",
+		"together, % of a core: no calls | 2 | 0.5 (0.5..0.5) | too few: 1 values of 20 | - | 1 |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)
 		}
 	}
 	got := r.operationRatios()
-	if len(got) != 1 || got["operation/cpu/500 calls a second/all together:nothing"].N != 3 {
+	if len(got) != 1 || got["operation/cpu/500 calls a second/all together:nothing"].N != 30 {
 		t.Errorf("%+v", got)
 	}
 }

@@ -37,7 +37,7 @@ func (r *report) operationGoals() (list []goal) {
 	for _, o := range r.Operation {
 		list = append(list, goal{
 			What:   "CPU for scrapes, changes and the overview together, % of a core: " + o.load(),
-			Figure: o.more(allTogether), AtMost: operationCPU, Control: o.more(undisturbedAgain),
+			Figure: o.more(allTogether), AtMost: operationCPU, Control: o.more(undisturbedAgain), Difference: true,
 		})
 	}
 	return list

@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-easyops/easyops/bench/serving"
@@ -25,36 +27,45 @@ type peer struct {
 // peerNames are those of their programs.
 var peerNames = []string{"middleware", "connect", "kratos", "gozero", "kitex", "gomicro"}
 
-// ofPeers compares everything on with them. Of the bounds, those that are not
-// set are reported only.
+// quiet is behind the names of those that are measured without their access log, too.
+const quiet = " quiet"
+
+// ofPeers compares easyops with them. What is aimed at is set for everything on, and
+// everything on are calls with a token. How they compare without identity, and
+// without the log of each call, is reported beside it.
 var ofPeers = comparison{
 	of: ours, control: bareAgain,
 	against: []bound{
 		{by: bare},
 		{by: tuned},
 		{by: serveHTTP},
-		{by: "middleware", cpu: 0.5},
-		{by: "connect", cpu: 0.5},
-		{by: "kratos", cpu: 0.5},
-		{by: "gozero", cpu: 0.5},
-		{by: "kitex"},
-		{by: "gomicro"},
+		{by: "middleware", cpu: 0.5, only: mutual, on: "recovery, metrics, each call logged", caller: verified},
+		{by: "middleware" + quiet, aim: 0.5, on: "recovery, metrics", caller: verified},
+		{by: "connect", cpu: 0.5, only: mutual, on: "recovery, metrics", caller: verified},
+		{by: "kratos", cpu: 0.5, only: mutual, on: "recovery, metrics, each call logged", caller: verified},
+		{by: "kratos" + quiet, aim: 0.5, on: "recovery, metrics", caller: verified},
+		{by: "gozero", cpu: 0.5, only: mutual, on: "recovery, metrics, each call logged"},
+		{by: "kitex", aim: 1, on: "its defaults"},
+		{by: "gomicro", aim: 1, on: "its defaults"},
 	},
-	contenders: slices.Concat([]string{serveHTTP, ours, bare, bareAgain, tuned}, peerNames),
+	contenders: slices.Concat([]string{serveHTTP, ours, bare, bareAgain, tuned}, peerNames, []string{"middleware" + quiet, "kratos" + quiet}),
 }
 
+const verified = "a token that is verified for each call"
+
 const (
-	peerTurnsPerProcess = 10        // there is a turn for each pair
+	peerTurnsPerProcess = 4         // there is a turn for each pair
 	peersAtMost         = time.Hour // all together: otherwise turns are shorter
 	leastSlice          = 50 * time.Millisecond
 )
 
 // measurePeers measures the calls of all kinds, of all peers.
 func measurePeers(s settings, r *report) error {
-	list, err := buildPeers(s.dir)
+	list, err := s.builtPeers()
 	if err != nil {
 		return err
 	}
+	list = withQuiet(list)
 	groups, err := peerGroups(s.dir, list)
 	if err != nil {
 		return err
@@ -84,6 +95,21 @@ func buildPeers(dir string) (list []peer, err error) {
 	return list, nil
 }
 
+// withQuiet adds those without their access log, of the peers that can leave it out.
+func withQuiet(list []peer) []peer {
+	for _, p := range list {
+		if p.fault != nil || !p.Quiet {
+			continue
+		}
+		p.Name += quiet
+		p.Features = maps.Clone(p.Features)
+		delete(p.Features, serving.AccessLog)
+		p.args = append(slices.Clip(p.args), "-quiet")
+		list = append(list, p)
+	}
+	return list
+}
+
 // build builds the program from its package.
 func (p *peer) build(pkg string) error {
 	cmd := exec.Command("go", "build", "-C", "peers", "-buildvcs=false", "-o", p.program, pkg)
@@ -111,9 +137,10 @@ func peerWorkloads() (list []workload) {
 	return list
 }
 
-// peerGroups are a group for each way in which servers are called. As in other
-// groups, callers present a token, and a certificate, to whoever looks at it: a
-// peer that does not is called as bare grpc-go is.
+// peerGroups are a group for each way in which servers are called. Nobody knows who
+// calls where there is no token in the way's name. Where there is one, callers
+// present it, and a certificate, to whoever looks at it, as in other groups: a peer
+// that does not is called as bare grpc-go is.
 func peerGroups(dir string, list []peer) ([]group, error) {
 	m, err := writeMaterial(dir)
 	if err != nil {
@@ -122,14 +149,18 @@ func peerGroups(dir string, list []peer) ([]group, error) {
 	var groups []group
 	for _, w := range m.ways() {
 		g := group{
-			security: w.name, serveArgs: w.serveArgs(true, true), loadArgs: w.loadArgs(),
-			comparison: ofPeers, workloads: peerWorkloads(), presenting: []string{ours},
+			security: w.name, serveArgs: append(w.serveArgs(true, false), "-auth", nobody), loadArgs: w.loadArgs(),
+			comparison: ofPeers, workloads: peerWorkloads(),
 			turnsPerPair: 1, turnsPerProcess: peerTurnsPerProcess,
-			peers: map[string]peer{}, without: map[string]string{}, tolerant: true,
+			peers: map[string]peer{}, without: map[string]string{},
+		}
+		if w.asked {
+			g.serveArgs, g.presenting = w.serveArgs(true, true), []string{ours}
 		}
 		for _, p := range list {
 			g.add(p, w)
 		}
+		g.leaveOutMissing()
 		groups = append(groups, g)
 	}
 	return groups, nil
@@ -149,12 +180,22 @@ func (g *group) add(p peer, w way) {
 		g.without[p.Name] = "it is not called over plaintext"
 		return
 	}
-	verifies := can(serving.Token)
+	verifies := w.asked && can(serving.Token)
 	p.options = w.serveArgs(can(serving.Mutual), verifies)
 	if verifies {
 		g.presenting = append(g.presenting, p.Name)
 	}
 	g.peers[p.Name] = p
+}
+
+// leaveOutMissing leaves out who was to be measured without its log, and has said nothing
+// of such a log, as it was not built.
+func (g *group) leaveOutMissing() {
+	for _, name := range g.contenders {
+		if _, there := g.peers[name]; strings.HasSuffix(name, quiet) && !there && g.without[name] == "" {
+			g.without[name] = "it is not there"
+		}
+	}
 }
 
 // sliceWithin is how long a turn may be, so that all turns take no longer than

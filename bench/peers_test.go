@@ -25,7 +25,7 @@ func somePeers(t *testing.T) []peer {
 	all := []string{serving.Plaintext, serving.TLS, serving.Token, serving.Mutual}
 	return []peer{
 		plays("middleware", ours, serving.Description{Security: all, Features: map[string]string{serving.Identity: "jwks"}, Version: "v1"}),
-		plays("kratos", bare, serving.Description{Security: []string{serving.Plaintext, serving.TLS}}),
+		plays("kratos", bare, serving.Description{Quiet: true, Security: []string{serving.Plaintext, serving.TLS}, Features: map[string]string{serving.AccessLog: "all"}}),
 		plays("connect", bare, serving.Description{Security: []string{serving.Plaintext}}),
 		plays("gozero", "none", serving.Description{Security: all}),
 		{Description: serving.Description{Name: "kitex"}, fault: errors.New("it does not build")},
@@ -80,8 +80,15 @@ func TestWhoIsPresentedTo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, g := range groups {
-		if want := []string{ours, "middleware", "gozero"}; !slices.Equal(g.presenting, want) {
-			t.Errorf("%s: to %v, want %v", g.security, g.presenting, want)
+		var presenting []string
+		if g.security == mutual {
+			presenting = []string{ours, "middleware", "gozero"}
+		}
+		if !slices.Equal(g.presenting, presenting) {
+			t.Errorf("%s: to %v, want %v", g.security, g.presenting, presenting)
+		}
+		if known := !slices.Contains(g.argsOf(ours), nobody); known != (g.security == mutual) {
+			t.Errorf("%s: it is wanted to know who calls: %v", g.security, known)
 		}
 		flags := func(name string) (list []string) {
 			for _, o := range g.argsOf(name) {
@@ -91,17 +98,39 @@ func TestWhoIsPresentedTo(t *testing.T) {
 			}
 			return list
 		}
-		tls, all := []string{"-cert"}, []string{"-cert", "-auth"}
+		tls := []string{"-cert"}
+		all, own := tls, []string{"-cert", "-auth"}
 		switch g.security {
 		case "plaintext":
-			tls, all = nil, []string{"-auth"}
+			tls, all, own = nil, nil, []string{"-auth"}
 		case mutual:
 			all = []string{"-cert", "-ca", "-auth"}
+			own = all
 		}
-		for name, want := range map[string][]string{ours: all, "middleware": all, "kratos": tls} {
+		for name, want := range map[string][]string{ours: own, "middleware": all, "kratos": tls} {
 			if got := flags(name); !slices.Equal(got, want) {
 				t.Errorf("%s, %s: %v, want %v", g.security, name, got, want)
 			}
+		}
+	}
+}
+
+// Who can leave out its access log is measured twice.
+func TestQuietPeers(t *testing.T) {
+	list := withQuiet(somePeers(t))
+	if n := len(list); n != len(somePeers(t))+1 {
+		t.Fatalf("there are %d peers", n)
+	}
+	loud, silent := list[1], list[len(list)-1]
+	if loud.Name != "kratos" || silent.Name != "kratos quiet" || loud.Features[serving.AccessLog] == "" || silent.Features[serving.AccessLog] != "" {
+		t.Errorf("%+v\n%+v", loud, silent)
+	}
+	if slices.Contains(loud.args, "-quiet") || !slices.Equal(silent.args, append(slices.Clone(loud.args), "-quiet")) {
+		t.Errorf("options are %q and %q", loud.args, silent.args)
+	}
+	for _, b := range ofPeers.against {
+		if !slices.Contains(ofPeers.contenders, b.by) {
+			t.Errorf("%s is compared and not measured", b.by)
 		}
 	}
 }
@@ -130,7 +159,7 @@ func TestPeersTakeTheirTime(t *testing.T) {
 
 func TestPeerTables(t *testing.T) {
 	f := func(v float64) *figures {
-		list := []float64{v, v}
+		list := slices.Repeat([]float64{v}, leastValues)
 		return &figures{CPU: list, RPS: list, P50: list, P99: list, P999: list, RSS: list}
 	}
 	failing := f(30)
@@ -142,26 +171,28 @@ func TestPeerTables(t *testing.T) {
 		{workload{unaryLarge, 16}, "TLS", map[string]*figures{ours: f(8), bare: f(10), "kratos": f(20)}, map[string]string{"connect": "no\n| TLS"}},
 		{workload{unary, 1000}, "TLS", map[string]*figures{ours: f(8), bare: f(10), "kratos": f(20)}, map[string]string{"kitex": "away"}},
 		{workload{unary, 16}, "plaintext", map[string]*figures{}, map[string]string{"kitex": "away"}},
+		{workload{unary, 16}, mutual, map[string]*figures{ours: f(8), bare: f(10), bareAgain: f(10.5), "kratos": f(20), "middleware": f(10)}, nil},
 	}
 	r.Goals = r.goals()
 	text := r.markdown()
 	for _, want := range []string{
 		"| kratos | m | v2 | - | otel | - | - | - | - | - |",
-		"| unary 100 B, concurrency 16, TLS | - | 0.80 (0.80..0.80) | 1.10 (1.10..1.10) | - | 1 (1..1) | - | 2 (2..2) | 3 (3..3) | - | - |",
-		"| unary 100 B, concurrency 16, TLS | 0.80 (0.80..0.80) | - | - | 0.80 (0.80..0.80) | - | 0.40 (0.40..0.40) | 0.27 (0.27..0.27) | - | - | 1.10 (1.10..1.10) |",
+		"| unary 100 B, concurrency 16, TLS | - | 0.80 (0.80..0.80) | 1.10 (1.10..1.10) | - | 1 (1..1) | - | 2 (2..2) | - | - | - | - | - |",
+		"| unary 100 B, concurrency 16, TLS | 0.80 (0.80..0.80) | - | - | 0.80 (0.80..0.80) | - | - | 0.40 (0.40..0.40) | - | - | - | - | 1.10 (1.10..1.10) |",
 		"| connect | TLS | unary 100 B, concurrency 16; unary 4 KiB, concurrency 16 | not measured: no / TLS |",
 		"| kitex | plaintext | all | not measured: away |",
 		"| kitex | TLS | unary 100 B, concurrency 1000 | not measured: away |",
-		"| gozero | TLS | unary 100 B, concurrency 16 | 7 calls failed, as with: overloaded |",
-		"| server CPU per call against kratos: unary 100 B, concurrency 16, TLS | 0.50 | 0.4 (0.4..0.4) | yes | 1.1 (1.1..1.1) |",
-		"| server CPU per call against middleware: unary 100 B, concurrency 16, TLS | 0.50 | 0.8 (0.8..0.8) | no | 1.1 (1.1..1.1) |",
-		"| server CPU per call against connect: unary 100 B, concurrency 16, TLS | 0.50 | - | not measured | 1.1 (1.1..1.1) |",
+		"| gozero | TLS | unary 100 B, concurrency 16 | 100 % of the calls to gozero failed: 7 calls failed, as with: overloaded |",
+		": unary 100 B, concurrency 16, mTLS, token | 0.50 | 0.4 (0.4..0.4) | yes | 1.05 (1.05..1.05) | 20 |",
+		": unary 100 B, concurrency 16, mTLS, token | 0.50 | 0.8 (0.8..0.8) | no | 1.05 (1.05..1.05) | 20 |",
+		": unary 100 B, concurrency 16, mTLS, token | 0.50 | - | not measured | 1.05 (1.05..1.05) | 0 |",
+		": unary 100 B, concurrency 16, TLS | -, aimed at 0.50 | 0.8 (0.8..0.8) | reported, above the aim |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)
 		}
 	}
-	for _, no := range []string{"against kitex:", "against kratos: unary 4 KiB", "against kratos: unary 100 B, concurrency 1000"} {
+	for _, no := range []string{"logged): unary 4 KiB", "logged): unary 100 B, concurrency 1000"} {
 		if strings.Contains(text, no) {
 			t.Errorf("%q is a goal in\n%s", no, text)
 		}

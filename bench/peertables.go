@@ -12,8 +12,8 @@ import (
 // featuresOfVariants are those of the servers that are no programs of their own.
 var featuresOfVariants = []serving.Description{
 	{Name: ours, Module: "github.com/go-easyops/easyops", Features: map[string]string{
-		serving.Recovery: "its own", serving.Metrics: "its own, by client_golang", serving.AccessLog: "its own, one of many calls",
-		serving.Identity: "its own, tokens and certificates, cached", serving.Limits: "sizes, streams, timeouts, overload", serving.Discovery: "its own, a directory",
+		serving.Recovery: "its own", serving.Metrics: "its own, by client_golang", serving.AccessLog: "its own, 1 of 100 calls that ended well and all that failed, of each 50 a second",
+		serving.Identity: "its own, tokens and certificates, cached; as that of all others on in \"" + mutual + "\" alone", serving.Limits: "sizes, streams, timeouts, overload", serving.Discovery: "its own, a directory",
 	}},
 	{Name: bare, Module: "google.golang.org/grpc"},
 	{Name: tuned, Module: "google.golang.org/grpc", Features: map[string]string{serving.Limits: "sizes, streams"}},
@@ -37,7 +37,7 @@ func (r *report) featureTable() *table {
 
 // againstBare has a row for each workload, and a column for each server.
 func (r *report) againstBare(what string, of measure) *table {
-	t := &table{title: what + " against bare grpc-go", columns: []string{"workload"}}
+	t := &table{title: what + " divided by that of bare grpc-go", columns: []string{"workload"}}
 	names := slices.DeleteFunc(slices.Clone(ofPeers.contenders), func(name string) bool { return name == bare })
 	t.columns = append(t.columns, names...)
 	for _, c := range r.Peers {
@@ -65,13 +65,13 @@ func (r *report) peerTables() []*table {
 // faultTable says who could not be measured and why, and whose calls have failed.
 func (r *report) faultTable() *table {
 	t := &table{title: "What is missing, and calls that have failed", columns: []string{"server", "security", "workloads", "what"}}
-	type fault struct{ server, security, what string }
-	var order []fault
-	of, all := map[fault][]string{}, map[string]int{}
+	type missing struct{ server, security, what string }
+	var order []missing
+	of, all := map[missing][]string{}, map[string]int{}
 	for _, c := range r.Peers {
 		all[c.Security]++
 		for _, name := range ofPeers.contenders {
-			f := fault{name, c.Security, cellText(c.faultOf(name))}
+			f := missing{name, c.Security, cellText(c.faultOf(name))}
 			if f.what == "" {
 				continue
 			}
@@ -97,7 +97,7 @@ func (c *cell) faultOf(name string) string {
 		return "not measured: " + why
 	}
 	if f := c.Figures[name]; f != nil && f.Errors > 0 {
-		return fmt.Sprintf("%d calls failed, as with: %s", f.Errors, f.Err)
+		return strings.TrimPrefix(fmt.Sprintf("%s: %d calls failed, as with: %s", c.failed(name), f.Errors, f.Err), ": ")
 	}
 	return ""
 }

@@ -19,13 +19,15 @@ const (
 	noop      = "noop" // what protogen does for all of them
 )
 
-// plugins are compared. Each makes a file for each service, but the one that
-// makes nothing.
-var plugins = []struct {
+type plugin struct {
 	name, pkg string
 	in        string // the directory of the module that needs it
-	makes     int
-}{
+	makes     int    // files
+}
+
+// plugins are compared. Each makes a file for each service, but the one that
+// makes nothing.
+var plugins = []plugin{
 	{ourPlugin, "github.com/go-easyops/easyops/cmd/" + ourPlugin, ".", packages},
 	{grpcsOwn, "google.golang.org/grpc/cmd/" + grpcsOwn, ".", packages},
 	{connects, "connectrpc.com/connect/cmd/" + connects, peersDir, packages},
@@ -37,13 +39,29 @@ type effort struct {
 	Wall, CPU, Peak []float64 // seconds, seconds, MiB
 }
 
+// buildPlugins returns those that could be built. One of peers need not be.
+func buildPlugins(s settings, r *report) (list []plugin, err error) {
+	for _, p := range plugins {
+		err := buildIn(p.in, s.dir, p.pkg)
+		switch {
+		case err == nil:
+			list = append(list, p)
+		case p.in == peersDir:
+			progress("plugin: without %s: %v", p.name, err)
+			r.Faults = append(r.Faults, fault{p.name, cellText(err.Error())})
+		default:
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
 // measurePlugin gives all plugins the same large request, in turns.
 func measurePlugin(s settings, r *report) error {
 	progress("plugin: builds the plugins, makes a request")
-	for _, p := range plugins {
-		if err := buildIn(p.in, s.dir, p.pkg); err != nil {
-			return err
-		}
+	list, err := buildPlugins(s, r)
+	if err != nil {
+		return err
 	}
 	// Another process makes it, since Linux counts the memory of the parent
 	// with that of a child until the child has a program of its own.
@@ -54,7 +72,7 @@ func measurePlugin(s settings, r *report) error {
 	progress("plugin: %d runs of each", s.pairs)
 	r.Plugin = map[string]*effort{}
 	for round := range s.pairs {
-		for _, p := range orderOf(plugins, round) {
+		for _, p := range orderOf(list, round) {
 			if r.Plugin[p.name] == nil {
 				r.Plugin[p.name] = &effort{}
 			}

@@ -22,6 +22,7 @@ type report struct {
 	GRPC    string
 	Pairs   int
 	Slice   time.Duration
+	Parts   []string // that were to be measured
 
 	Calls    []*cell              `json:",omitempty"` // of easyops and others
 	Identity []*cell              `json:",omitempty"` // of easyops with identity and without
@@ -33,6 +34,7 @@ type report struct {
 	Tables   map[string]*memory   `json:",omitempty"` // by benchmark
 	Plugin   map[string]*effort   `json:",omitempty"` // by plugin
 	Goals    []goal               `json:",omitempty"`
+	Faults   []fault              `json:",omitempty"` // of parts that ended early, and of peers that did not start
 
 	Descriptions []serving.Description `json:",omitempty"` // of peers
 	PeerSlice    time.Duration         `json:",omitempty"` // of their turns
@@ -47,6 +49,18 @@ type report struct {
 	Operation []*operated      `json:",omitempty"` // without calls, and with some
 }
 
+// fault is why figures are missing.
+type fault struct{ Of, Why string }
+
+// missingTable tells what is missing.
+func (r *report) missingTable() *table {
+	t := &table{title: "What could not be measured, or not to its end", columns: []string{"of", "why"}}
+	for _, f := range r.Faults {
+		t.add(f.Of, f.Why)
+	}
+	return t
+}
+
 func newReport(s settings) *report {
 	return &report{
 		Time:    time.Now().UTC().Truncate(time.Second),
@@ -55,6 +69,7 @@ func newReport(s settings) *report {
 		GRPC:    grpc.Version,
 		Pairs:   s.pairs,
 		Slice:   s.slice,
+		Parts:   s.only,
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,11 +18,15 @@ type rig struct {
 	addrs    map[string]string
 	load     *child
 	children []*child
+	foreign  []*child // peers: how they end is their business
+	process  int      // how often all were started
 }
 
 const (
 	turnsPerPair    = 4  // short turns that change often meet the same noise
 	turnsPerProcess = 16 // then all are started anew: some processes are luckier than others
+
+	orderSeed = 20261122 // of the order of turns
 )
 
 func newRig(s settings, g group) *rig {
@@ -45,6 +50,7 @@ func (g group) measureTurns(s settings, cells []*cell, from, to int) (err error)
 
 // start starts the load generator, and the servers that some cell has figures of.
 func (g *rig) start(cells []*cell, process int) (err error) {
+	g.process = process
 	if g.load, err = startChild(g.dir, "load", append([]string{"load"}, g.loadArgs...)...); err != nil {
 		return err
 	}
@@ -57,7 +63,7 @@ func (g *rig) start(cells []*cell, process int) (err error) {
 		if err == nil {
 			continue
 		}
-		if !g.tolerant {
+		if !g.tolerates(name) {
 			return err
 		}
 		progress("calls: %s, without %s: %v", g.security, name, err)
@@ -78,7 +84,12 @@ func (g *rig) startServer(name string, process int) error {
 	if err != nil {
 		return err
 	}
-	g.children, g.servers[name] = append(g.children, c), c
+	g.servers[name] = c
+	if g.tolerates(name) {
+		g.foreign = append(g.foreign, c)
+	} else {
+		g.children = append(g.children, c)
+	}
 	var addr string
 	err = c.read(&addr)
 	g.addrs[name] = addr
@@ -93,18 +104,16 @@ func (g *rig) run(name string, args []string) (*child, error) {
 	return startChild(g.dir, name, slices.Concat([]string{"serve", "-variant", name}, args)...)
 }
 
-// stop ends all processes. How peers end is their business.
+// stop ends all processes.
 func (g *rig) stop() error {
 	err := stopAll(g.children)
-	if err != nil && g.tolerant {
+	if err := stopAll(g.foreign); err != nil {
 		progress("calls: %v", err)
-		return nil
 	}
 	return err
 }
 
-// measure gives each variant its turns. Their order changes from round to
-// round, so that what one leaves behind does not always meet the same next.
+// measure gives each variant its turns. Their order changes from round to round.
 func (g *rig) measure(w workload, c *cell, from, to int) error {
 	warm := func(name string) error { return g.warmUpAtFirst(name, w) }
 	for _, name := range g.contenders {
@@ -126,14 +135,14 @@ func (g *rig) measure(w workload, c *cell, from, to int) error {
 // errLoad is an error of the load generator, without which nothing goes on.
 var errLoad = errors.New("the load generator")
 
-// tolerate does something with a variant that has figures. Where a group is
-// tolerant, who fails is left out and the others go on.
+// tolerate does something with a variant that has figures. Where that is tolerated,
+// who fails is left out and the others go on.
 func (g *rig) tolerate(c *cell, name string, do func(name string) error) error {
 	if c.Figures[name] == nil {
 		return nil
 	}
 	err := do(name)
-	if err == nil || !g.tolerant || errors.Is(err, errLoad) {
+	if err == nil || !g.tolerates(name) || errors.Is(err, errLoad) {
 		return err
 	}
 	progress("calls: %s, without %s: %v", c, name, err)
@@ -141,11 +150,14 @@ func (g *rig) tolerate(c *cell, name string, do func(name string) error) error {
 	return nil
 }
 
-// orderOf turns the names by one place each second round, and backwards in
-// between.
+// orderOf is the order of a round. It is by chance, so that what one leaves behind
+// does not always meet the same next, and by a seed, so that it can be had again.
+// Each second round is the one before backwards: nobody is early more often than
+// late.
 func orderOf[T any](names []T, round int) []T {
-	at := round / 2 % len(names)
-	order := slices.Concat(names[at:], names[:at])
+	order := slices.Clone(names)
+	chance := rand.New(rand.NewPCG(orderSeed, uint64(round/2)))
+	chance.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	if round%2 == 1 {
 		slices.Reverse(order)
 	}
@@ -160,7 +172,7 @@ func (g *rig) turn(name string, w workload, f *figures) error {
 	if err != nil {
 		return err
 	}
-	o, err := g.call(name, w, g.slice)
+	o, err := g.call(name, w, g.slice, true)
 	if err != nil {
 		return err
 	}
@@ -169,20 +181,21 @@ func (g *rig) turn(name string, w workload, f *figures) error {
 		return err
 	}
 	f.note(before, after, o)
+	f.inProcess(g.process)
 	return nil
 }
 
-// tooLong is how long after the end of a turn there may be calls in flight, where
-// a group is tolerant: turns of who needs longer would take most of the time.
+// tooLong is how long after the end of a turn there may be calls in flight to who is
+// left out otherwise: turns of who needs longer would take most of the time.
 const tooLong = 3 * time.Second
 
 // warmUpAtFirst warms up a process. It is an error to be too slow, unless it was
 // the first call alone.
 func (g *rig) warmUpAtFirst(name string, w workload) error {
 	for again := false; ; again = true {
-		o, err := g.call(name, w, g.slice)
+		o, err := g.call(name, w, g.slice, false)
 		switch late := o.Elapsed - g.slice; {
-		case err != nil || !g.tolerant || late <= tooLong:
+		case err != nil || !g.tolerates(name) || late <= tooLong:
 			return err
 		case again:
 			return fmt.Errorf("too slow: %d calls at a time take %v", w.Concurrency, late.Round(100*time.Millisecond))
@@ -191,18 +204,21 @@ func (g *rig) warmUpAtFirst(name string, w workload) error {
 }
 
 func (g *rig) warmUp(name string, w workload, d time.Duration) error {
-	_, err := g.call(name, w, d)
+	_, err := g.call(name, w, d, false)
 	return err
 }
 
-// call has a variant called for some time. Where a group is tolerant, it is no
-// error that some calls have failed.
-func (g *rig) call(name string, w workload, d time.Duration) (o outcome, err error) {
-	j := job{workload: w, Addr: g.addrs[name], Duration: d, Presenting: slices.Contains(g.presenting, name), Tolerant: g.tolerant}
+// call has a variant called for some time. Where that is tolerated, it is no error
+// that some calls have failed.
+func (g *rig) call(name string, w workload, d time.Duration, measured bool) (o outcome, err error) {
+	j := job{
+		workload: w, Addr: g.addrs[name], Duration: d, Presenting: slices.Contains(g.presenting, name),
+		Tolerant: g.tolerates(name), Measured: measured,
+	}
 	if err := g.load.ask(j, &o); err != nil {
 		return o, fmt.Errorf("%w: %w", errLoad, err)
 	}
-	if o.Err != "" && (!g.tolerant || o.Calls == 0) {
+	if o.Err != "" && (!g.tolerates(name) || o.Calls == 0) {
 		return o, fmt.Errorf("a call to %s: %s", name, o.Err)
 	}
 	return o, nil

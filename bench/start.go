@@ -10,12 +10,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
 	plaintext "google.golang.org/grpc/credentials/insecure"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
+	"github.com/go-easyops/easyops/bench/serving"
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 )
 
@@ -37,13 +40,17 @@ type grpcConn = grpc.ClientConnInterface
 // measured is bare with what it takes to be measured, as peers have it.
 const measured = "measured"
 
+// echoDir is of programs of start/echo in the directory of what is built: they have
+// the same names as the minimal ones.
+const echoDir = "echo"
+
 var starters = []starter{
 	{ours, "easyops", func(addr, registry string) []string {
 		return []string{"-easyops.addr=" + addr, "-easyops.registry=local:" + registry}
 	}, callEmpty, false},
 	{bare, "bare", toldAddr, callEmpty, false},
 	{bareAgain, "bare", toldAddr, callEmpty, false},
-	{measured, "measured", toldBoth, callEmpty, false},
+	{measured, filepath.Join(echoDir, "bare"), toldBoth, callEcho, false},
 }
 
 func toldAddr(addr, _ string) []string { return []string{"-addr=" + addr} }
@@ -72,40 +79,57 @@ func startersWith(peers []peer) []starter {
 	return list
 }
 
+// startsPeers tells whether peers are started, too: not where they are of no
+// interest otherwise, since to build them takes minutes.
+func (s settings) startsPeers() bool { return s.measures("peers") || s.measures("weight") && !s.short }
+
 // measureStart measures the time from the start of a process to its first
 // answer, over plaintext.
 func measureStart(s settings, r *report) error {
 	progress("start: builds the servers")
-	peers, err := buildPeers(s.dir)
-	if err != nil {
-		return err
-	}
-	if err := build(s.dir, "./start/..."); err != nil {
-		return err
-	}
-	r.Start = map[string][]float64{}
-	var list []starter
-	for _, st := range startersWith(peers) {
-		switch _, err := startOnce(s, st); { // the file is in memory then
-		case err == nil:
-			list = append(list, st)
-		case st.peer:
-			progress("start: %v", err)
-		default:
+	var peers []peer
+	if s.startsPeers() {
+		var err error
+		if peers, err = s.builtPeers(); err != nil {
 			return err
 		}
 	}
+	if err := buildStarters(s.dir, "./start/echo/bare"); err != nil {
+		return err
+	}
 	progress("start: %d of each", s.pairs*startsPerPair)
-	for round := range s.pairs * startsPerPair {
+	return measureStarts(s, r, startersWith(peers))
+}
+
+// measureStarts starts all in turns. In the first turn, which does not count, their
+// files come into memory. A peer that fails is left out then.
+func measureStarts(s settings, r *report, list []starter) error {
+	r.Start = map[string][]float64{}
+	for round := range s.pairs*startsPerPair + 1 {
 		for _, st := range orderOf(list, round) {
 			took, err := startOnce(s, st)
-			if err != nil {
+			switch {
+			case err != nil && !st.peer:
 				return err
+			case err != nil:
+				progress("start: without %v", err)
+				delete(r.Start, st.name)
+				r.Faults = append(r.Faults, fault{"start of " + st.name, cellText(err.Error())})
+				list = slices.DeleteFunc(slices.Clone(list), func(other starter) bool { return other.name == st.name })
+			case round > 0:
+				r.Start[st.name] = append(r.Start[st.name], micros(took)/1000)
 			}
-			r.Start[st.name] = append(r.Start[st.name], micros(took)/1000)
 		}
 	}
 	return nil
+}
+
+// buildStarters builds the minimal servers, and some of those that echo.
+func buildStarters(dir, echo string, options ...string) error {
+	return errors.Join(
+		build(dir, slices.Concat(options, []string{"./start/bare", "./start/easyops"})...),
+		build(filepath.Join(dir, echoDir), append(slices.Clone(options), echo)...),
+	)
 }
 
 // build builds programs of this module and of those that it needs.
@@ -134,7 +158,7 @@ func startOnce(s settings, st starter) (time.Duration, error) {
 // started is a server that has answered.
 type started struct {
 	cmd  *exec.Cmd
-	in   io.Closer // some end with it
+	in   io.Closer // it ends with it, too
 	took time.Duration
 }
 
@@ -145,8 +169,17 @@ func (s *started) kill() {
 	s.in.Close()
 }
 
+// launch starts a server, and once more where its port was taken meanwhile.
 func launch(s settings, st starter) (*started, error) {
-	addr, err := freeAddr()
+	server, err := launchOnce(s, st)
+	if err != nil && strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) {
+		server, err = launchOnce(s, st)
+	}
+	return server, err
+}
+
+func launchOnce(s settings, st starter) (*started, error) {
+	addr, err := serving.FreeAddr("127.0.0.1")
 	if err != nil {
 		return nil, err
 	}
@@ -168,19 +201,9 @@ func launch(s settings, st starter) (*started, error) {
 	server.took = time.Since(begin)
 	if err != nil {
 		server.kill()
-		text, _ := os.ReadFile(log.Name())
-		return nil, fmt.Errorf("%s: %w: %s", st.name, err, text)
+		return nil, fmt.Errorf("%s: %w: %s", st.name, err, endOfFile(log.Name()))
 	}
 	return server, nil
-}
-
-// freeAddr returns an address on which nothing listens now.
-func freeAddr() (string, error) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return lis.Addr().String(), lis.Close()
 }
 
 // firstAnswer calls a server that may not listen yet.

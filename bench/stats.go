@@ -15,10 +15,25 @@ type spread struct {
 
 func spreadOf(values []float64) spread {
 	v := slices.Sorted(slices.Values(values))
-	return spread{quantile(v, 0.5), quantile(v, 0.25), quantile(v, 0.75), quantile(v, 0), quantile(v, 1), len(v)}
+	return spread{between(v, 0.5), between(v, 0.25), between(v, 0.75), between(v, 0), between(v, 1), len(v)}
 }
 
-// quantile returns the nearest rank of sorted values, and zero of none.
+// between returns a quantile of sorted values, and zero of none. Where it lies
+// between two values it is in proportion: the median of an even number is the mean
+// of the two in the middle. The lower of them would be to the benefit of whoever
+// wants little.
+func between(sorted []float64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	at := q * float64(len(sorted)-1)
+	low := int(at)
+	high := min(low+1, len(sorted)-1)
+	return sorted[low] + (at-float64(low))*(sorted[high]-sorted[low])
+}
+
+// quantile returns the nearest rank of sorted values, and zero of none. It is for
+// the many durations of calls.
 func quantile[T cmp.Ordered](sorted []T, q float64) (v T) {
 	if len(sorted) == 0 {
 		return v

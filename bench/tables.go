@@ -31,7 +31,7 @@ func measureTables(s settings, r *report) error {
 		}
 	}
 	r.Tables = map[string]*memory{}
-	runs := max(2, s.pairs/2)
+	runs := benchmarkRuns(s)
 	progress("tables: %d runs", runs)
 	for range runs {
 		for i, t := range tables {

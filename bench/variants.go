@@ -1,17 +1,13 @@
 package main
 
 import (
-	"crypto/tls"
 	"errors"
 	"net"
-	"net/http"
 	"runtime"
-	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
 
+	"github.com/go-easyops/easyops/bench/grpcgo"
 	"github.com/go-easyops/easyops/bench/serving"
 	echov1 "github.com/go-easyops/easyops/example/gen/echo/v1"
 	"github.com/go-easyops/easyops/runtime/easyops"
@@ -21,7 +17,7 @@ import (
 const (
 	bare          = "bare"              // grpc-go with its defaults
 	bareAgain     = "bare again"        // the same once more: how far figures differ by chance
-	barePresented = "bare with a token" // the same, called as who looks at a token is; in benchmarks only
+	barePresented = "bare with a token" // the same, called as who looks at a token is
 	tuned         = "tuned"             // grpc-go with the transport options of easyops
 	roomy         = "roomy"             // tuned, with the heap reserve of easyops
 	serveHTTP     = "servehttp"         // grpc-go behind net/http
@@ -38,15 +34,18 @@ const (
 type variant func(lis net.Listener, s serving.Told) error
 
 var variants = map[string]variant{
-	bare:      func(lis net.Listener, s serving.Told) error { return bareServer(s.TLS).Serve(lis) },
-	bareAgain: func(lis net.Listener, s serving.Told) error { return bareServer(s.TLS).Serve(lis) },
-	tuned:     tunedServer,
+	bare:      variant(grpcgo.Bare(registerEcho)),
+	bareAgain: variant(grpcgo.Bare(registerEcho)),
+
+	barePresented: variant(grpcgo.Bare(registerEcho)),
+
+	tuned: variant(grpcgo.Tuned(registerEcho)),
 	roomy: func(lis net.Listener, s serving.Told) error {
 		reserve := make([]byte, heapReserve)
 		defer runtime.KeepAlive(reserve)
-		return tunedServer(lis, s)
+		return grpcgo.Tuned(registerEcho)(lis, s)
 	},
-	serveHTTP:   throughHTTP,
+	serveHTTP:   variant(grpcgo.ThroughHTTP(registerEcho)),
 	ours:        func(lis net.Listener, s serving.Told) error { return everythingOn(lis, s, knowing(s)...) },
 	identity:    func(lis net.Listener, s serving.Told) error { return everythingOn(lis, s, easyops.WithAuth(s.Auth)) },
 	nobody:      func(lis net.Listener, s serving.Told) error { return everythingOn(lis, s, easyops.WithAuth(nobody)) },
@@ -72,58 +71,10 @@ func knowing(s serving.Told) []easyops.ServerOption {
 	}
 }
 
-func tunedServer(lis net.Listener, s serving.Told) error {
-	return bareServer(s.TLS, transportOptions()...).Serve(lis)
-}
-
-func bareServer(t *tls.Config, opts ...grpc.ServerOption) *grpc.Server {
-	if t != nil {
-		opts = append(opts, grpc.Creds(credentials.NewTLS(t)))
-	}
-	s := grpc.NewServer(opts...)
-	echov1.RegisterEchoServiceServer(s, echo{})
-	return s
-}
-
-const streamWorkers = 32
+func registerEcho(s grpc.ServiceRegistrar) { echov1.RegisterEchoServiceServer(s, echo{}) }
 
 // heapReserve is that of easyops. A test compares them.
 const heapReserve = 4 << 20
-
-const openTimeout = 5 * time.Second
-
-// transportOptions are those of easyops. A test compares them.
-func transportOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{
-		grpc.NumStreamWorkers(streamWorkers),
-		grpc.MaxConcurrentStreams(250),
-		grpc.StaticStreamWindowSize(256 << 10),
-		grpc.StaticConnWindowSize(16 << 20),
-		grpc.MaxHeaderListSize(64 << 10),
-		grpc.MaxRecvMsgSize(4 << 20),
-		grpc.MaxSendMsgSize(64 << 20),
-		grpc.ConnectionTimeout(openTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-	}
-}
-
-// throughHTTP is how one port is often shared: net/http speaks HTTP/2 and hands
-// each call to grpc-go.
-func throughHTTP(lis net.Listener, told serving.Told) error {
-	s := &http.Server{
-		Handler:           bareServer(nil),
-		TLSConfig:         told.TLS,
-		ReadHeaderTimeout: 5 * time.Second,
-		Protocols:         new(http.Protocols),
-	}
-	s.Protocols.SetHTTP2(told.TLS != nil)
-	s.Protocols.SetUnencryptedHTTP2(told.TLS == nil)
-	if told.TLS != nil {
-		return s.ServeTLS(lis, "", "")
-	}
-	return s.Serve(lis)
-}
 
 func everythingOn(lis net.Listener, told serving.Told, opts ...easyops.ServerOption) error {
 	opts = append(opts, easyops.WithFlags(nil), easyops.WithListener(lis), easyops.WithRegistry("local:"+told.Registry))

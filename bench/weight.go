@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -16,6 +15,8 @@ type weight struct {
 	Conn   map[string][]float64 `json:",omitempty"` // KiB for each connection more, by security
 	Stream []float64            `json:",omitempty"` // KiB for each stream
 	Faults []string             `json:",omitempty"` // why a peer has less
+
+	Unsettled int `json:",omitempty"` // figures that were taken before it had come to rest
 }
 
 // crowding is how much is held open, and when memory has come to rest.
@@ -35,17 +36,19 @@ var crowded = crowding{
 	young: 2 * time.Second, still: time.Second, most: 10 * time.Second,
 }
 
-// weighed are the servers of this program that are weighed.
+// weighed are our servers that are weighed, each as a program that links nothing
+// but what it is.
 var weighed = []string{ours, bare, bareAgain, tuned, serveHTTP}
 
 const (
 	inClear = "plaintext"
 	withTLS = "TLS"
+	streams = "streams"
 )
 
 // measureWeight measures the memory of servers, and the size of their programs.
 func measureWeight(s settings, r *report) error {
-	peers, err := buildPrograms(s.dir)
+	peers, err := buildPrograms(s)
 	if err != nil {
 		return err
 	}
@@ -53,11 +56,7 @@ func measureWeight(s settings, r *report) error {
 	if r.Programs, err = sizesOf(s.dir, list); err != nil {
 		return err
 	}
-	servers, err := ownServers()
-	if err != nil {
-		return err
-	}
-	w, err := newWeigher(s, crowded, append(servers, peerServers(able(peers))...))
+	w, err := newWeigher(s, crowded, append(ownServers(s.dir), peerServers(able(peers))...))
 	if err != nil {
 		return err
 	}
@@ -88,13 +87,15 @@ type weighable struct {
 	clear   bool // it cannot be called over TLS
 }
 
-func ownServers() ([]weighable, error) {
-	self, err := os.Executable()
-	var list []weighable
+func ownServers(dir string) (list []weighable) {
 	for _, name := range weighed {
-		list = append(list, weighable{name: name, program: self, args: []string{"serve", "-variant", name}})
+		program := name
+		if name == bareAgain {
+			program = bare
+		}
+		list = append(list, weighable{name: name, program: filepath.Join(dir, echoDir, program)})
 	}
-	return list, err
+	return list
 }
 
 func peerServers(peers []peer) (list []weighable) {
@@ -109,7 +110,7 @@ func peerServers(peers []peer) (list []weighable) {
 
 // newWeigher prepares to weigh servers.
 func newWeigher(s settings, c crowding, servers []weighable) (*weigher, error) {
-	w := &weigher{settings: s, crowding: c, cert: filepath.Join(s.dir, "weight.pem"), servers: servers, weights: map[string]*weight{}}
+	w := &weigher{settings: s, crowding: c, cert: filepath.Join(s.dir, "weight.pem"), servers: servers, weights: map[string]*weight{}, out: map[string]bool{}}
 	for _, server := range servers {
 		w.weights[server.name] = &weight{Idle: map[string][]float64{}, Conn: map[string][]float64{}}
 	}
@@ -118,29 +119,51 @@ func newWeigher(s settings, c crowding, servers []weighable) (*weigher, error) {
 
 // round weighs each server in each way, in fresh processes.
 func (w *weigher) round(n int) error {
-	for _, one := range []func(weighable) error{
-		func(server weighable) error { return w.conns(server, inClear) },
-		func(server weighable) error { return w.conns(server, withTLS) },
-		w.streams,
-	} {
-		if err := sideBySide(orderOf(w.servers, n), func(server weighable) error { return w.tolerate(server, one) }); err != nil {
+	for _, how := range []string{inClear, withTLS, streams} {
+		if err := sideBySide(orderOf(w.servers, n), func(server weighable) error { return w.tolerate(server, how) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// tolerate weighs a server in one way. What a peer cannot do is noted.
-func (w *weigher) tolerate(server weighable, one func(weighable) error) error {
-	err := one(server)
+// tolerate weighs a server in one way. A peer that cannot be weighed is left out
+// from then on.
+func (w *weigher) tolerate(server weighable, how string) error {
+	if w.isOut(server, how) {
+		return nil
+	}
+	one := func() error { return w.conns(server, how) }
+	if how == streams {
+		one = func() error { return w.streams(server) }
+	}
+	err := one()
 	if err == nil || !server.peer {
 		return err
 	}
+	w.leaveOut(server, how, err)
+	return nil
+}
+
+func (w *weigher) isOut(server weighable, how string) bool {
 	w.busy.Lock()
 	defer w.busy.Unlock()
+	return w.out[server.name+" "+how]
+}
+
+// leaveOut notes why a server is not weighed in some way any more. What was weighed
+// before is gone too: it would not be of the same rounds as that of others.
+func (w *weigher) leaveOut(server weighable, how string, err error) {
+	w.busy.Lock()
+	defer w.busy.Unlock()
+	w.out[server.name+" "+how] = true
 	of := w.weights[server.name]
+	delete(of.Idle, how)
+	delete(of.Conn, how)
+	if how == streams {
+		of.Stream = nil
+	}
 	if text := cellText(err.Error()); !slices.Contains(of.Faults, text) {
 		of.Faults = append(of.Faults, text)
 	}
-	return nil
 }

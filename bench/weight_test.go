@@ -25,9 +25,18 @@ var crowdedLittle = crowding{conns: 20, streams: 40, streamConns: 4, still: look
 // Each server is weighed in each way, and who cannot serve is left out.
 func TestWeight(t *testing.T) {
 	s := settings{pairs: 1, dir: t.TempDir()}
-	servers, err := ownServers()
-	if err != nil {
+	if err := build(filepath.Join(s.dir, echoDir), "./start/echo/..."); err != nil {
 		t.Fatal(err)
+	}
+	servers := ownServers(s.dir)
+	for _, server := range servers {
+		info, err := buildinfo.ReadFile(server.program)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := links(info, ownModule); got != (server.name == ours) {
+			t.Errorf("%s is linked with easyops: %v", server.name, got)
+		}
 	}
 	broken := weighable{name: "broken", program: os.Args[0], args: []string{"serve", "-variant=none"}, peer: true}
 	half := weighable{name: "half", program: os.Args[0], args: []string{"serve"}, peer: true, clear: true}
@@ -55,9 +64,81 @@ func TestWeight(t *testing.T) {
 	if of := w.weights[half.name]; len(of.Stream) != 1 || len(of.Conn[inClear]) != 1 || len(of.Conn[withTLS]) != 0 || !slices.Equal(of.Faults, []string{"it is not called over TLS"}) {
 		t.Errorf("half: %+v", of)
 	}
-	broken.peer = false
-	if err := w.tolerate(broken, w.streams); err == nil {
+	broken.name, broken.peer = ours, false
+	if err := w.tolerate(broken, streams); err == nil {
 		t.Error("a server of our own may fail")
+	}
+}
+
+// Who fails later has no figures at all: they would not be of the same rounds.
+func TestWeightLeavesOut(t *testing.T) {
+	peer := weighable{name: "peer", program: os.Args[0], args: []string{"serve"}, peer: true}
+	w, err := newWeigher(settings{dir: t.TempDir()}, crowdedLittle, []weighable{peer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := w.weights[peer.name]
+	for _, program := range []string{peer.program, "/no such", peer.program} {
+		peer.program = program
+		for _, how := range []string{inClear, streams} {
+			if err := w.tolerate(peer, how); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(of.Idle[inClear]) != 0 || len(of.Conn[inClear]) != 0 || len(of.Stream) != 0 || len(of.Faults) != 1 {
+		t.Errorf("after a fault: %+v", of)
+	}
+	if err := w.tolerate(peer, withTLS); err != nil || len(of.Idle[withTLS]) != 1 {
+		t.Errorf("in another way: %+v, %v", of, err)
+	}
+}
+
+// A peer that starts only at first has no figures, and the others have all.
+func TestStartLeavesOut(t *testing.T) {
+	s := settings{pairs: 1, dir: t.TempDir()}
+	if err := build(s.dir, "./start/bare"); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	brief := starter{"brief", "bare", toldAddr, func(ctx context.Context, conn grpcConn) error {
+		if calls++; calls > 2 {
+			return errors.New("no answer")
+		}
+		return callEmpty(ctx, conn)
+	}, true}
+	r := newReport(s)
+	if err := measureStarts(s, r, []starter{{bare, "bare", toldAddr, callEmpty, false}, brief}); err != nil {
+		t.Fatal(err)
+	}
+	if _, any := r.Start[brief.name]; any || len(r.Start[bare]) != startsPerPair || calls != 3 {
+		t.Errorf("%v after %d calls", r.Start, calls)
+	}
+	if len(r.Faults) != 1 || !strings.Contains(r.missingTable().rows[0][1], "no answer") {
+		t.Errorf("faults: %+v", r.Faults)
+	}
+	brief.peer = false
+	if err := measureStarts(s, r, []starter{brief}); err == nil {
+		t.Error("a server of our own may fail")
+	}
+}
+
+// Minimal servers end with what has started them.
+func TestStartersEndWithTheirInput(t *testing.T) {
+	s := settings{dir: t.TempDir()}
+	if err := buildStarters(s.dir, "./start/echo/bare"); err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range starters {
+		server, err := launch(s, st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.in.Close()
+		kill := time.AfterFunc(20*time.Second, server.kill)
+		if err := server.cmd.Wait(); err != nil || !kill.Stop() {
+			t.Errorf("%s: %v", st.name, err)
+		}
 	}
 }
 
@@ -112,11 +193,14 @@ func TestMore(t *testing.T) {
 
 func TestRest(t *testing.T) {
 	begin := time.Now()
-	resident, err := restOf(os.Getpid(), time.Hour, 3*lookEvery)
-	if took := time.Since(begin); err != nil || resident < 1<<20 || took < 3*lookEvery || took > 10*time.Second {
+	resident, settled, err := restOf(os.Getpid(), time.Hour, 3*lookEvery)
+	if took := time.Since(begin); err != nil || settled || resident < 1<<20 || took < 3*lookEvery || took > 10*time.Second {
 		t.Errorf("%d, %v, after %v", resident, err, took)
 	}
-	if _, err := restOf(-1, time.Hour, time.Hour); err == nil {
+	if _, settled, err := restOf(os.Getpid(), 0, time.Hour); err != nil || !settled {
+		t.Errorf("at rest: %v, %v", settled, err)
+	}
+	if _, settled, err := restOf(-1, time.Hour, time.Hour); err == nil || settled {
 		t.Error("no process has memory")
 	}
 }
@@ -125,11 +209,11 @@ func TestRest(t *testing.T) {
 func TestPrograms(t *testing.T) {
 	s := settings{pairs: 1, dir: t.TempDir()}
 	for to, flags := range map[string][]string{s.dir: nil, filepath.Join(s.dir, strippedDir): {stripped[1]}} {
-		if err := build(to, append(flags, "./start/bare", "./start/measured")...); err != nil {
+		if err := buildStarters(to, "./start/echo/bare", flags...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	list := slices.DeleteFunc(slices.Clone(starters), func(st starter) bool { return st.name == ours })
+	list := slices.Clone(starters)
 	programs, err := sizesOf(s.dir, list)
 	if err != nil {
 		t.Fatal(err)
@@ -150,6 +234,13 @@ func TestPrograms(t *testing.T) {
 	if least, by := programs[bare], programs[measured]; least.Plain >= by.Plain || least.Modules != by.Modules {
 		t.Errorf("bare has %+v, what can be measured %+v", least, by)
 	}
+	gone := starter{measured, "no such", toldBoth, callEcho, true}
+	for _, program := range []string{"no such", filepath.Join(echoDir, "bare")} {
+		gone.program = program
+		if err := w.programs(1, []starter{gone}, programs); err != nil || len(programs[measured].Idle) != 0 || programs[measured].Fault == "" {
+			t.Errorf("a peer that failed: %+v, %v", programs[measured], err)
+		}
+	}
 	mute := starter{"mute", "bare", toldAddr, func(context.Context, grpcConn) error { return errors.New("no answer") }, false}
 	if _, err := launch(s, mute); err == nil || !strings.HasPrefix(err.Error(), "mute: no answer") {
 		t.Errorf("mute: %v", err)
@@ -169,34 +260,36 @@ func TestModulesOf(t *testing.T) {
 }
 
 func TestWeightTables(t *testing.T) {
+	all := func(v ...float64) []float64 { return slices.Repeat(v, leastValues/len(v)) }
 	of := func(v float64) *weight {
-		both := map[string][]float64{inClear: {v, v}, withTLS: {2 * v, 2 * v}}
-		return &weight{Idle: both, Conn: both, Stream: []float64{v, v}}
+		both := map[string][]float64{inClear: all(v), withTLS: all(2 * v)}
+		return &weight{Idle: both, Conn: both, Stream: all(v)}
 	}
-	r := newReport(settings{pairs: 2})
-	r.Weight = map[string]*weight{ours: of(22), bare: of(20), bareAgain: of(20), "peer": {Faults: []string{"no more"}}}
+	r := newReport(settings{pairs: leastValues})
+	r.Weight = map[string]*weight{ours: of(22), bare: of(20), bareAgain: of(20), "peer": {Faults: []string{"no more"}, Unsettled: 3}}
 	r.Programs = map[string]*program{
-		ours:      {Stripped: 15 << 20, Plain: 30 << 20, Modules: 21, Idle: []float64{26, 27}},
-		bare:      {Stripped: 10 << 20, Plain: 20 << 20, Modules: 6, Idle: []float64{20, 20}},
-		bareAgain: {Stripped: 10 << 20, Plain: 20 << 20, Modules: 6, Idle: []float64{20, 20}},
+		ours:      {Stripped: 15 << 20, Plain: 30 << 20, Modules: 21, Idle: all(25, 26)},
+		bare:      {Stripped: 10 << 20, Plain: 20 << 20, Modules: 6, Idle: all(20)},
+		bareAgain: {Stripped: 10 << 20, Plain: 20 << 20, Modules: 6, Idle: all(20)},
 	}
 	r.Programs["linked"] = &program{Fault: "it is too large"}
-	r.Start = map[string][]float64{ours: {6, 6}, bare: {5, 5}, bareAgain: {5, 5}}
+	r.Start = map[string][]float64{ours: all(6), bare: all(5), bareAgain: all(5)}
 	r.Plugin = map[string]*effort{}
 	for i, p := range plugins {
-		v := []float64{float64(4 - i), float64(4 - i)}
+		v := all(float64(4 - i))
 		r.Plugin[p.name] = &effort{v, v, v}
 	}
 	r.Goals = r.goals()
 	text := r.markdown()
 	for _, want := range []string{
-		"| easyops | 22 (22..22) / 1.10 | 44 (44..44) / 1.10 | 22 (22..22) / 1.10 | 44 (44..44) / 1.10 | 22 (22..22) / 1.10 | 2 |",
+		"| easyops | 22 (22..22) / 1.10 | 44 (44..44) / 1.10 | 22 (22..22) / 1.10 | 44 (44..44) / 1.10 | 22 (22..22) / 1.10 | 20 |",
 		"| peer | - | - | - | - | - | 0 |",
 		"| peer | no more |",
+		"| peer | 3 figures were taken before its memory had come to rest, after 10s |",
 		"| linked | it is too large |",
-		"| easyops | 15 | 1.50 | 30 | 1.50 | 21 | 26 (26..27) | 6 (6..7) |",
-		"| easyops | 6 (6..6) | 6 | 6 | 1.20 (1.20..1.20) | 2 |",
-		"| protoc-gen-easyops | 4 (4..4) | 4 (4..4) | 4 (4..4) | 1.33 (1.33..1.33) | 1.33 (1.33..1.33) | 4 (4..4) | 2 |",
+		"| easyops | 15 | 1.50 | 30 | 1.50 | 21 | 25.5 (25..26) | 5.50 (5..6) |",
+		"| easyops | 6 (6..6) | 6 | 6 | 1.20 (1.20..1.20) | 20 |",
+		"| protoc-gen-easyops | 4 (4..4) | 4 (4..4) | 4 (4..4) | 1.33 (1.33..1.33) | 1.33 (1.33..1.33) | 4 (4..4) | 20 |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %q in\n%s", want, text)

@@ -20,6 +20,7 @@ type weigher struct {
 	cert    string
 	servers []weighable
 	weights map[string]*weight
+	out     map[string]bool // servers, with the way in which they are not weighed any more
 	busy    sync.Mutex
 }
 
@@ -74,9 +75,12 @@ func (w *weigher) weigh(server weighable, security string, each ...holding) (v [
 			return nil, err
 		}
 		time.Sleep(time.Until(p.started.Add(w.young)))
-		resident, err := restOf(p.server.cmd.Process.Pid, w.still, w.most)
+		resident, settled, err := restOf(p.server.cmd.Process.Pid, w.still, w.most)
 		if err != nil {
 			return nil, err
+		}
+		if !settled {
+			w.weights[server.name].Unsettled++
 		}
 		v = append(v, resident)
 	}
@@ -134,18 +138,22 @@ func (p *pair) stop() error {
 const lookEvery = 50 * time.Millisecond
 
 // restOf returns what a process has in memory when that has not changed for a
-// while, or has not come to rest in time. It looks from outside: to be asked
-// takes memory, too.
-func restOf(pid int, still, most time.Duration) (int64, error) {
-	last, err := residentOf(pid)
-	for begin, since := time.Now(), time.Now(); err == nil && time.Since(since) < still && time.Since(begin) < most; {
+// while, or has not come to rest in time, and which of both it was. It looks from
+// outside: to be asked takes memory, too.
+func restOf(pid int, still, most time.Duration) (last int64, settled bool, err error) {
+	last, err = residentOf(pid)
+	begin, since := time.Now(), time.Now()
+	for err == nil && time.Since(since) < still {
+		if time.Since(begin) >= most {
+			return last, false, nil
+		}
 		time.Sleep(lookEvery)
 		var now int64
 		if now, err = residentOf(pid); now != last {
 			last, since = now, time.Now()
 		}
 	}
-	return last, err
+	return last, err == nil, err
 }
 
 // residentOf is what a process has in memory, in bytes, where Linux says it.

@@ -16,7 +16,9 @@ type program struct {
 	Stripped, Plain int64     // bytes
 	Modules         int       // that it is linked of, without that of its main package and what measures
 	Idle            []float64 // MiB after one call, a value for each round
+	Unsettled       int       `json:",omitempty"` // of these, before it had come to rest
 	Fault           string    `json:",omitempty"` // why it cannot be compared
+	out             bool      // it is not weighed any more
 }
 
 const (
@@ -31,20 +33,23 @@ var stripped = []string{"-trimpath", "-ldflags=-s -w"}
 
 // buildPrograms builds the minimal servers and the peers, as go build does by
 // default and stripped.
-func buildPrograms(dir string) ([]peer, error) {
+func buildPrograms(s settings) ([]peer, error) {
 	progress("weight: builds the servers twice")
-	peers, err := buildPeers(dir)
-	if err != nil {
-		return nil, err
+	var peers []peer
+	var err error
+	if s.startsPeers() {
+		if peers, err = s.builtPeers(); err != nil {
+			return nil, err
+		}
 	}
-	small := filepath.Join(dir, strippedDir)
+	small := filepath.Join(s.dir, strippedDir)
 	ofPeers := slices.Clone(stripped)
 	for _, p := range able(peers) {
 		ofPeers = append(ofPeers, "./"+p.Name)
 	}
 	err = errors.Join(
-		build(dir, "./start/..."),
-		build(small, slices.Concat(stripped, []string{"./start/..."})...),
+		buildStarters(s.dir, "./start/echo/..."),
+		buildStarters(small, "./start/echo/bare", stripped...),
 	)
 	if err == nil && len(ofPeers) > len(stripped) {
 		err = buildIn(peersDir, filepath.Join(small, peersDir), ofPeers...)
@@ -97,29 +102,35 @@ func links(info *buildinfo.BuildInfo, module string) bool {
 	return slices.ContainsFunc(info.Deps, func(m *debug.Module) bool { return m.Path == module })
 }
 
-// programs weighs programs after one call, whose connection is closed.
+// programs weighs programs after one call, whose connection is closed. A peer that
+// fails has no figures of any round.
 func (w *weigher) programs(round int, starters []starter, into map[string]*program) error {
 	return sideBySide(orderOf(starters, round), func(st starter) error {
 		p := into[st.name]
-		resident, err := w.program(st)
-		if err != nil && st.peer {
-			p.Fault = cellText(err.Error())
+		if p.out {
 			return nil
 		}
-		if err != nil {
+		resident, settled, err := w.program(st)
+		switch {
+		case err != nil && st.peer:
+			p.Fault, p.Idle, p.out = cellText(err.Error()), nil, true
+			return nil
+		case err != nil:
 			return err
+		case !settled:
+			p.Unsettled++
 		}
 		p.Idle = append(p.Idle, mebi(resident))
 		return nil
 	})
 }
 
-func (w *weigher) program(st starter) (int64, error) {
+func (w *weigher) program(st starter) (resident int64, settled bool, err error) {
 	w.busy.Lock()
 	started, err := launch(w.settings, st)
 	w.busy.Unlock()
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer started.kill()
 	time.Sleep(w.young)

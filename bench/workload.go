@@ -43,8 +43,11 @@ type caller struct {
 	end  func() // ends what is open between calls
 }
 
-// callerOf returns a caller of a kind. All that it does ends with its context.
-func callerOf(ctx context.Context, client echov1.EchoServiceClient, k kind) caller {
+// contexts returns the context of the next call, or stream.
+type contexts = func() context.Context
+
+// callerOf returns a caller of a kind. All that it does ends with its contexts.
+func callerOf(ctx contexts, client echov1.EchoServiceClient, k kind) caller {
 	small := strings.Repeat("x", smallMessage)
 	switch k {
 	case unaryLarge:
@@ -60,23 +63,23 @@ func callerOf(ctx context.Context, client echov1.EchoServiceClient, k kind) call
 
 // callOf returns a function that makes one call.
 func callOf(ctx context.Context, client echov1.EchoServiceClient, k kind) func() error {
-	return callerOf(ctx, client, k).call
+	return callerOf(func() context.Context { return ctx }, client, k).call
 }
 
 func nothing() {}
 
-func echoCaller(ctx context.Context, client echov1.EchoServiceClient, message string) caller {
+func echoCaller(ctx contexts, client echov1.EchoServiceClient, message string) caller {
 	req := &echov1.EchoRequest{Message: message}
 	return caller{func() error {
-		_, err := client.Echo(ctx, req)
+		_, err := client.Echo(ctx(), req)
 		return err
 	}, nothing}
 }
 
-func repeatCaller(ctx context.Context, client echov1.EchoServiceClient, message string) caller {
+func repeatCaller(ctx contexts, client echov1.EchoServiceClient, message string) caller {
 	req := &echov1.RepeatRequest{Message: message, Count: messagesPerStream}
 	return caller{func() error {
-		s, err := client.Repeat(ctx, req)
+		s, err := client.Repeat(ctx(), req)
 		for err == nil {
 			_, err = s.Recv()
 		}
@@ -88,12 +91,12 @@ func repeatCaller(ctx context.Context, client echov1.EchoServiceClient, message 
 }
 
 // chatCaller keeps its stream until the end, or until there is an error.
-func chatCaller(ctx context.Context, client echov1.EchoServiceClient, message string) caller {
+func chatCaller(ctx contexts, client echov1.EchoServiceClient, message string) caller {
 	var s grpc.BidiStreamingClient[echov1.ChatRequest, echov1.ChatResponse]
 	req := &echov1.ChatRequest{Message: message}
 	call := func() (err error) {
 		if s == nil {
-			if s, err = client.Chat(ctx); err != nil {
+			if s, err = client.Chat(ctx()); err != nil {
 				return err
 			}
 		}

@@ -22,7 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	echov1 "github.com/go-easyops/easyops/bench/peers/gen"
+	echov1 "github.com/go-easyops/easyops/bench/echo/gen"
 	"github.com/go-easyops/easyops/bench/serving"
 )
 
@@ -113,6 +113,28 @@ func TestCalls(t *testing.T) {
 					t.Errorf("access log %q, but it says %s", d.Features[serving.AccessLog], log)
 				}
 			})
+		}
+	}
+}
+
+// Who can be quiet says nothing of calls, knows who calls all the same, and nobody
+// else pretends to.
+func TestQuiet(t *testing.T) {
+	files := writeFiles(t)
+	for _, name := range names {
+		if !describe(t, name).Quiet {
+			out, err := exec.Command(filepath.Join(dir, name), "-quiet").CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "leave out -quiet") {
+				t.Errorf("%s: %v, %s", name, err, out)
+			}
+			continue
+		}
+		s := start(t, name, append(files.serveArgs(serving.Token), "-quiet")...)
+		conn := s.dial(t, files.credentials(t, serving.Token, true))
+		checkCalls(t, conn, presenting(t.Context(), files.token), codes.OK)
+		checkCalls(t, conn, t.Context(), codes.Unauthenticated)
+		if log := s.stop(t); strings.Contains(log, "echo.v1.EchoService") {
+			t.Errorf("%s: it says %s", name, log)
 		}
 	}
 }

@@ -9,6 +9,7 @@ type Description struct {
 	GRPC     string            // version of google.golang.org/grpc that is linked, or nothing
 	Features map[string]string // what is on, by a name of Features, and by what; the others it has not, or not on
 	Security []string          // how it can be called, of Plaintext, TLS, Token and Mutual
+	Quiet    bool              // it can leave out its access log, by -quiet
 	Notes    string            // what else who compares it must know, or nothing
 }
 

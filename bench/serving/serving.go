@@ -15,8 +15,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -28,6 +30,7 @@ type Told struct {
 	CA       string      // a file of the authorities of callers, or nothing
 	Auth     string      // how callers are authenticated, by those that do: none, jwks:FILE?issuer=…&audience=…, mtls
 	Registry string      // a directory for those that are listed in one
+	Quiet    bool        // no access log, of those that can leave it out
 	TCP      string      // where those listen that have a TCP service
 	Plain    string      // where the same listens without easyops
 }
@@ -47,6 +50,7 @@ func AddFlags(fs *flag.FlagSet) *Flags {
 	fs.StringVar(&f.told.CA, "ca", "", "a file with the authority of callers, which are then asked for certificates")
 	fs.StringVar(&f.told.Auth, "auth", "", "how callers are authenticated, by the servers that do")
 	fs.StringVar(&f.told.Registry, "registry", "", "a directory for the registry")
+	fs.BoolVar(&f.told.Quiet, "quiet", false, "without an access log, of the peers that can leave it out")
 	fs.StringVar(&f.told.TCP, "tcp", "", "where the TCP service listens, of the servers that have one")
 	fs.StringVar(&f.told.Plain, "plain", "", "where the same service listens without easyops")
 	fs.StringVar(&f.profile, "profile", "", "a file for a CPU profile")
@@ -77,15 +81,27 @@ func (f *Flags) Serve(serve func(net.Listener, Told) error) error {
 // ServeAt is Serve for what opens its listener itself. Its address is written
 // when it takes connections.
 func (f *Flags) ServeAt(serve func(addr string, t Told) error) error {
-	lis, err := net.Listen("tcp", f.listen) // that port is free
-	if err != nil {
+	addr := f.listen
+	if host, port, err := net.SplitHostPort(addr); err != nil {
 		return err
-	}
-	addr := lis.Addr().String()
-	if err := lis.Close(); err != nil {
-		return err
+	} else if port == "0" {
+		if addr, err = FreeAddr(host); err != nil {
+			return err
+		}
 	}
 	return f.run(addr, func() error { return awaitListener(addr) }, func(t Told) error { return serve(addr, t) })
+}
+
+// FreeAddr returns an address of a host on which nobody listens now. Its port is
+// none of those that the kernel gives to others meanwhile.
+func FreeAddr(host string) (string, error) {
+	for range 100 {
+		addr := net.JoinHostPort(host, strconv.Itoa(12_000+rand.IntN(20_000)))
+		if lis, err := net.Listen("tcp", addr); err == nil {
+			return addr, lis.Close()
+		}
+	}
+	return "", errors.New("no port of " + host + " is free")
 }
 
 func (f *Flags) run(addr string, ready func() error, serve func(Told) error) error {

@@ -92,6 +92,7 @@ func run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends us at once
 	r, err := soak(ctx, s)
 	if err != nil {
 		return err
@@ -100,23 +101,29 @@ func run(args []string) error {
 		return err
 	}
 	fmt.Print(r.text())
+	fmt.Print(r.details())
 	fmt.Fprintf(os.Stderr, "The figures are in %s.json, the chart is %[1]s.svg.\n", s.out)
 	return r.err()
 }
 
-// soak runs it all, and returns what came of it.
+// soak runs it all, and returns what came of it. What has ended it early is among
+// what is wrong, if it has begun at all.
 func soak(ctx context.Context, s settings) (_ *result, err error) {
 	if s.dir, err = os.MkdirTemp("", "soak-"); err != nil {
 		return nil, err
 	}
-	r := &result{Began: time.Now().UTC().Truncate(time.Second), Time: s.time, Rate: s.rate}
-	if err := r.run(ctx, s); err != nil {
-		return nil, fmt.Errorf("%w\nthe logs are in %s", err, s.dir)
+	r := &result{Began: time.Now().UTC().Truncate(time.Second), Time: s.time, Rate: s.rate, Failures: counts{}}
+	early := r.run(ctx, s)
+	if early != nil && len(r.Samples) == 0 {
+		return nil, errors.Join(fmt.Errorf("%w\nthe logs are in %s", early, s.dir), keepLogs(s.dir))
 	}
 	r.judge()
-	if r.err() != nil {
-		r.Logs = s.dir
-		return r, nil
+	if early != nil {
+		r.wrong("it ended early: %v", early)
 	}
-	return r, os.RemoveAll(s.dir)
+	if r.err() == nil {
+		return r, os.RemoveAll(s.dir)
+	}
+	r.Logs = s.dir
+	return r, keepLogs(s.dir)
 }

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-easyops/easyops/runtime/registry"
@@ -26,15 +25,21 @@ type operations struct {
 	mint *mint
 	http *http.Client
 
-	goroutines atomic.Int64 // of the server that lives long, at the last scrape
+	began time.Time
 
-	mu      sync.Mutex
-	began   time.Time
-	done    counts    // how often what was done
-	faults  counts    // by what and why
-	marks   []float64 // seconds at which a server was restarted
-	steady  *server   // lives long
-	rolling []*server // are restarted in turn
+	mu         sync.Mutex
+	goroutines int64     // of the server that lives long, at the last scrape
+	scraped    time.Time // when that was
+	done       counts    // how often what was done
+	faults     counts    // by what and why
+	marks      []float64 // seconds at which a server was restarted
+	steady     *server   // lives long
+	rolling    []*server // are restarted in turn
+}
+
+// operationNames are what has to be done, all of it.
+var operationNames = []string{
+	"restart", "scrape", "page", "flag", "flag for a time", "caches cleared", "unregistered", "registered", "instance that came and went",
 }
 
 func newOperations(s settings) (o *operations, err error) {
@@ -62,12 +67,12 @@ func (o *operations) start(ctx context.Context) (err error) {
 		}
 		o.rolling = append(o.rolling, v)
 	}
+	o.began, o.scraped = time.Now(), time.Now()
 	return nil
 }
 
 // run operates until the context ends.
 func (o *operations) run(ctx context.Context) {
-	o.began = time.Now()
 	var group sync.WaitGroup
 	for _, loop := range []func(context.Context){
 		o.restarts,
@@ -117,10 +122,13 @@ func (o *operations) ask(ctx context.Context, v *server, method, path, body stri
 	return request(ctx, o.http, o.mint.token(operator, time.Minute), method, v.url(path), body, read)
 }
 
-// restarts ends one server after the other, each when its replacement is ready.
+// restarts ends one server after the other, each when its replacement is ready. The
+// time between two is not always the same, so that samples meet all that happens.
 func (o *operations) restarts(ctx context.Context) {
+	begin := time.Now()
 	for n := 0; ; n++ {
-		pause(ctx, o.restart)
+		pause(ctx, time.Until(begin.Add(time.Duration((0.75+rand.Float64()/2)*float64(o.restart)))))
+		begin = time.Now()
 		if ctx.Err() != nil {
 			return
 		}
@@ -157,7 +165,7 @@ func (o *operations) scrape(ctx context.Context, _ int) {
 		err := o.ask(ctx, v, http.MethodGet, "/metrics", "", func(body io.Reader) error {
 			n, err := goroutines(body)
 			if v == o.steady && err == nil {
-				o.goroutines.Store(n)
+				o.scrapedNow(n)
 			}
 			return err
 		})
@@ -166,6 +174,20 @@ func (o *operations) scrape(ctx context.Context, _ int) {
 		}
 		o.note(ctx, "scrape", err)
 	}
+}
+
+// scrapedNow notes what the metrics of the server that lives long say.
+func (o *operations) scrapedNow(goroutines int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.goroutines, o.scraped = goroutines, time.Now()
+}
+
+// lastScrape returns what they said at last, and how long ago that was.
+func (o *operations) lastScrape() (goroutines int64, ago time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.goroutines, time.Since(o.scraped)
 }
 
 // goroutines reads how many there are from metrics.

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,16 +15,20 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/go-easyops/easyops/bench/serving"
 )
 
 // patience is how long a process may take to start or to end: more than servers
 // take to shut down at most.
 const patience = 40 * time.Second
 
-// process is one of this program that runs.
+// process is one of this program that runs. It ends with its input at the latest, so
+// also when this process is killed.
 type process struct {
 	name    string
 	cmd     *exec.Cmd
+	in      io.WriteCloser // closed when cmd has its exit code
 	log     *os.File
 	exited  chan struct{} // closed when cmd has its exit code
 	leaving atomic.Bool   // it has been told to end
@@ -37,6 +39,9 @@ func start(dir, name string, cmd *exec.Cmd) (p *process, err error) {
 	p = &process{name: name, cmd: cmd, exited: make(chan struct{})}
 	if p.log, err = os.Create(filepath.Join(dir, name+".log")); err != nil {
 		return nil, err
+	}
+	if p.in, err = cmd.StdinPipe(); err != nil {
+		return nil, errors.Join(err, p.log.Close())
 	}
 	cmd.Stderr, cmd.Env = p.log, environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us: theirs comes from us
@@ -94,13 +99,31 @@ type server struct {
 	addr string
 }
 
-// startServer returns when the server is ready.
-func startServer(ctx context.Context, s settings, name string, probe *http.Client, more ...string) (*server, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+// startTries is how many ports a server may find taken.
+const startTries = 5
+
+// startServer returns when the server is ready. Another program may take the port
+// before the server does: then it has another one.
+func startServer(ctx context.Context, s settings, name string, probe *http.Client, more ...string) (v *server, err error) {
+	for range startTries {
+		addr, err := serving.FreeAddr("127.0.0.1")
+		if err != nil {
+			return nil, err
+		}
+		if v, err = startServerAt(ctx, s, name, addr, probe, more...); err == nil || !isTaken(err) {
+			return v, err
+		}
 	}
-	addr, err := freeAddr()
+	return nil, fmt.Errorf("%s: %d ports were taken, one after the other", name, startTries)
+}
+
+// isTaken tells whether a server has not found its port free.
+func isTaken(err error) bool {
+	return errors.Is(err, errEarlyEnd) && strings.Contains(err.Error(), syscall.EADDRINUSE.Error())
+}
+
+func startServerAt(ctx context.Context, s settings, name, addr string, probe *http.Client, more ...string) (*server, error) {
+	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
@@ -128,29 +151,28 @@ func registryFlags(s settings) []string {
 	}
 }
 
-// freeAddr returns an address that nobody listens on. Its port is none of those
-// that the kernel gives away, which might be taken meanwhile.
-func freeAddr() (string, error) {
-	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(12_000+rand.IntN(20_000)))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			return addr, l.Close()
-		}
-	}
-	return "", errors.New("no port is free")
-}
+var errEarlyEnd = errors.New("it ended before it was ready")
 
 // ready waits until the server says that it is.
 func (v *server) ready(ctx context.Context, probe *http.Client) (last error) {
-	for end := time.Now().Add(patience); time.Now().Before(end); pause(ctx, 20*time.Millisecond) {
+	probing, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
 		select {
 		case <-v.exited:
-			return v.fault(errors.New("it ended before it was ready"))
+			stop() // who else listens there may never answer
+		case <-probing.Done():
+		}
+	}()
+	for end := time.Now().Add(patience); time.Now().Before(end); pause(probing, 20*time.Millisecond) {
+		select {
+		case <-v.exited:
+			return v.fault(errEarlyEnd)
 		case <-ctx.Done():
 			return ctx.Err()
 		default:
 		}
-		if last = request(ctx, probe, "", http.MethodGet, v.url("/readyz"), "", nothing); last == nil {
+		if last = request(probing, probe, "", http.MethodGet, v.url("/readyz"), "", nothing); last == nil {
 			return nil
 		}
 	}
@@ -174,7 +196,6 @@ func (v *server) end() {
 // caller is the process of the client.
 type caller struct {
 	*process
-	in      io.WriteCloser
 	request *json.Encoder
 	answers *json.Decoder
 }
@@ -184,17 +205,19 @@ func startCaller(s settings, web string) (*caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, append([]string{"call", "-dir=" + s.dir, "-rate=" + strconv.Itoa(s.rate), "-web=" + web}, registryFlags(s)...)...)
-	c := &caller{}
-	if c.in, err = cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
+	args := []string{"call", "-dir=" + s.dir, "-rate=" + strconv.Itoa(s.rate), "-web=" + web}
+	return callBy(s.dir, exec.Command(self, append(args, registryFlags(s)...)...))
+}
+
+// callBy starts the command as the client.
+func callBy(dir string, cmd *exec.Cmd) (c *caller, err error) {
 	out, w := io.Pipe() // not StdoutPipe, which Wait closes before all is read
 	cmd.Stdout = w
-	c.request, c.answers = json.NewEncoder(c.in), json.NewDecoder(out)
-	if c.process, err = start(s.dir, "client", cmd); err != nil {
+	c = &caller{}
+	if c.process, err = start(dir, "client", cmd); err != nil {
 		return nil, err
 	}
+	c.request, c.answers = json.NewEncoder(c.in), json.NewDecoder(out)
 	go func() {
 		<-c.exited
 		_ = w.Close()
@@ -202,10 +225,15 @@ func startCaller(s settings, web string) (*caller, error) {
 	return c, nil
 }
 
-// ask returns what the client has heard so far.
-func (c *caller) ask() (h heard, err error) {
+// ask returns what the client has heard so far. A client that does not answer in
+// time is ended.
+func (c *caller) ask(within time.Duration) (h heard, err error) {
+	late := time.AfterFunc(within, func() { _ = c.cmd.Process.Kill() }) // which ends what is waited for
 	if err = c.request.Encode("?"); err == nil {
 		err = c.answers.Decode(&h)
+	}
+	if !late.Stop() {
+		err = fmt.Errorf("there was no answer in %v", within)
 	}
 	if err != nil {
 		err = c.fault(err)

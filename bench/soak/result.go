@@ -45,7 +45,12 @@ type result struct {
 	Wrong      []string // what is, or nothing
 	Logs       string   // where logs are, where something is wrong
 	Samples    []sample
+
+	slow int // of what is wrong, how much the machine may be the reason for
 }
+
+// tryAgain is in the error where a busy machine may be the reason for all of it.
+const tryAgain = "A busy machine may be the reason: try again."
 
 // err tells what is wrong.
 func (r *result) err() error {
@@ -55,6 +60,9 @@ func (r *result) err() error {
 	text := strings.Join(r.Wrong, "\n  ")
 	if r.Logs != "" {
 		text += "\nthe logs are in " + r.Logs
+	}
+	if r.slow == len(r.Wrong) {
+		text += "\n" + tryAgain
 	}
 	return fmt.Errorf("it is not as it should be:\n  %s", text)
 }

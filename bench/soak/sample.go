@@ -23,9 +23,10 @@ type state struct {
 type sample struct {
 	Seconds        float64
 	Server, Client state
-	Calls          int // of the client so far
-	Failures       int // likewise
-	Late           int // likewise
+	Unread         float64 // seconds since the metrics of the server were read, which has the goroutines
+	Calls          int     // of the client so far
+	Failures       int     // likewise
+	Late           int     // likewise
 }
 
 // stateOf looks a process up in /proc.
@@ -48,7 +49,8 @@ func stateOf(pid int, goroutines int64) (state, error) {
 	return state{rss, float64(goroutines), float64(len(files))}, err
 }
 
-// run runs it all for the time of the settings.
+// run runs it all for the time of the settings, or until the context ends, which
+// is an error. What was found until then is noted all the same.
 func (r *result) run(ctx context.Context, s settings) error {
 	if err := writeKeys(s.dir); err != nil {
 		return err
@@ -69,19 +71,29 @@ func (r *result) run(ctx context.Context, s settings) error {
 	limited, cancel := context.WithTimeout(ctx, s.time)
 	defer cancel()
 	var group sync.WaitGroup
+	begin := time.Now()
 	group.Go(func() { o.run(limited) })
 	err = r.samples(limited, s, o, c)
 	cancel()
 	group.Wait()
-	if err = errors.Join(err, ctx.Err(), c.stop(), o.stop()); err != nil {
-		return err
+	if err == nil && ctx.Err() != nil {
+		err = errInterrupted
 	}
+	if err != nil {
+		r.Time = time.Since(begin).Round(time.Second)
+	}
+	err = errors.Join(err, c.stop(), o.stop())
 	r.Operations, r.Restarts = o.done, o.marks
 	for reason, n := range o.faults {
 		r.Failures[reason] += n
 	}
-	return errorsIn(s.dir, r.Failures)
+	return errors.Join(err, errorsIn(s.dir, r.Failures))
 }
+
+var errInterrupted = errors.New("it was interrupted")
+
+// errorLevel is how the level of a line is written by default.
+const errorLevel = " ERROR "
 
 // errorsIn counts what logs in a directory have of the level ERROR.
 func errorsIn(dir string, found counts) error {
@@ -95,7 +107,7 @@ func errorsIn(dir string, found counts) error {
 			return err
 		}
 		for line := range strings.Lines(string(text)) {
-			if _, what, ok := strings.Cut(line, " ERROR "); ok {
+			if _, what, ok := strings.Cut(line, errorLevel); ok {
 				found.add("log of a process: " + reasonOf(errors.New(what)))
 			}
 		}
@@ -113,15 +125,19 @@ func (r *result) samples(ctx context.Context, s settings, o *operations, c *call
 			return nil
 		case <-ticker.C:
 		}
-		h, err := c.ask()
+		h, err := c.ask(patience)
 		if err != nil {
 			return err
 		}
-		now := sample{Seconds: time.Since(begin).Seconds(), Late: h.Late, Calls: h.Calls.sum(), Failures: h.Failures.sum()}
+		goroutines, ago := o.lastScrape()
+		now := sample{
+			Seconds: time.Since(begin).Seconds(), Unread: ago.Seconds(),
+			Late: h.Late, Calls: h.Calls.sum(), Failures: h.Failures.sum(),
+		}
 		if now.Client, err = stateOf(c.cmd.Process.Pid, int64(h.Goroutines)); err != nil {
 			return err
 		}
-		if now.Server, err = stateOf(o.steady.cmd.Process.Pid, o.goroutines.Load()); err != nil {
+		if now.Server, err = stateOf(o.steady.cmd.Process.Pid, goroutines); err != nil {
 			return err
 		}
 		r.Samples, r.Calls, r.Failures = append(r.Samples, now), h.Calls, h.Failures

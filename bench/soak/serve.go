@@ -28,7 +28,8 @@ var (
 	answers = cache.New[string, string]("answers", cache.Options{MaxEntries: 500, TTL: 2 * time.Second})
 )
 
-// serve is a server. Its other settings are flags of easyops.
+// serve is a server. Its other settings are flags of easyops. It ends with its
+// input, too.
 func serve(args []string) error {
 	leak := flag.Bool("leak", false, "leak memory, goroutines and file descriptors")
 	if err := flag.CommandLine.Parse(args); err != nil {
@@ -38,7 +39,12 @@ func serve(args []string) error {
 		_, _ = io.Copy(w, io.LimitReader(r.Body, 1<<10))
 		_, _ = io.WriteString(w, word.Get()) // where the client is gone nobody is told
 	})
-	return easyops.Run(echov1.StartEchoServiceServer(&echo{leaking: *leak}, easyops.WithHTTP("/hello", hello)))
+	ctx, end := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		end() // whoever has started us has ended
+	}()
+	return easyops.Run(echov1.StartEchoServiceServer(&echo{leaking: *leak}, easyops.WithHTTP("/hello", hello), easyops.WithContext(ctx)))
 }
 
 // errDraining ends streams that could go on for ever.

@@ -1,17 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
-// A process is flat in a quantity when the median of the last third of its samples
-// exceeds that of the first third by no more than allowed. What was sampled in the
-// first fifth of the run is left out: caches, pools and tables fill then.
+// A process is flat in a quantity when the middle of the last third of its samples
+// exceeds that of the first third by no more than allowed. The middle is the mean of
+// the middle half: a process has more of most things while a server is replaced, and
+// a median could be with that in one third, and without in the other. What was sampled
+// in the first fifth of the run is left out: caches, pools and tables fill then.
 const (
 	warmUp       = 0.2
 	leastSamples = 15 // that are not left out
+	mostUnread   = 10 // seconds between two scrapes of the server
 )
 
 // quantity is one of which a process must not need more and more.
@@ -23,8 +28,8 @@ type quantity struct {
 
 var quantities = []quantity{
 	{"RSS, MiB", func(s state) float64 { return s.RSS }, 0.10, 4},
-	{"goroutines", func(s state) float64 { return s.Goroutines }, 0.05, 10},
-	{"file descriptors", func(s state) float64 { return s.Descriptors }, 0.05, 10},
+	{"goroutines", func(s state) float64 { return s.Goroutines }, 0.05, 5},
+	{"file descriptors", func(s state) float64 { return s.Descriptors }, 0.05, 3},
 }
 
 // processes are those that live long.
@@ -50,31 +55,56 @@ func (t trend) String() string {
 
 // judge finds out what grew and what else is wrong.
 func (r *result) judge() {
-	r.Trends, r.Wrong = nil, nil
+	r.Trends, r.Wrong, r.slow = nil, nil, 0
 	for _, reason := range slices.Sorted(maps.Keys(r.Failures)) {
-		r.wrong("failed %d times: %s", r.Failures[reason], reason)
+		note := r.wrong
+		if isLate(reason) {
+			note = r.tooSlow
+		}
+		note("failed %d times: %s", r.Failures[reason], reason)
 	}
+	if due := float64(r.Rate) * r.Time.Seconds(); float64(r.Calls.sum()) < due/2 {
+		r.tooSlow("there were %d calls, less than half of %.0f: the machine is too slow for the rate", r.Calls.sum(), due)
+	}
+	r.judgeAllDone()
+	steady := afterWarmUp(r.Samples)
+	if len(steady) < leastSamples {
+		r.tooSlow("there are %d samples after the warm-up, less than %d: nothing can be said of them", len(steady), leastSamples)
+		return
+	}
+	r.judgeTrends(steady)
+}
+
+// judgeAllDone finds out whether all has happened that had to.
+func (r *result) judgeAllDone() {
 	for _, kind := range kindNames() {
 		if r.Calls[kind] == 0 {
 			r.wrong("there was no call of the kind %q", kind)
 		}
 	}
-	if due := float64(r.Rate) * r.Time.Seconds(); float64(r.Calls.sum()) < due/2 {
-		r.wrong("there were %d calls, less than half of %.0f: the machine is too slow for the rate", r.Calls.sum(), due)
+	for _, what := range operationNames {
+		if r.Operations[what] == 0 {
+			r.wrong("there was no operation %q", what)
+		}
 	}
 	if len(r.Restarts) == 0 {
 		r.wrong("no server was restarted")
 	}
-	steady := afterWarmUp(r.Samples)
-	if len(steady) < leastSamples {
-		r.wrong("there are %d samples after the warm-up, less than %d: nothing can be said of them", len(steady), leastSamples)
-		return
+}
+
+func (r *result) judgeTrends(steady []sample) {
+	unread := slices.MaxFunc(steady, func(a, b sample) int { return cmp.Compare(a.Unread, b.Unread) })
+	if unread.Unread > mostUnread {
+		r.tooSlow("after %.0f s the metrics of the server had not been read for %.0f s", unread.Seconds, unread.Unread)
 	}
 	for _, p := range processes {
 		for _, q := range quantities {
 			var values []float64
 			for _, s := range steady {
 				values = append(values, q.of(p.of(s)))
+			}
+			if slices.Min(values) <= 0 {
+				r.wrong("%s, %s: there are none", p.name, q.name)
 			}
 			t := q.trend(values)
 			t.Process = p.name
@@ -87,6 +117,19 @@ func (r *result) judge() {
 
 func (r *result) wrong(format string, args ...any) {
 	r.Wrong = append(r.Wrong, fmt.Sprintf(format, args...))
+}
+
+// tooSlow notes what is wrong, but may be so because the machine was busy.
+func (r *result) tooSlow(format string, args ...any) {
+	r.wrong(format, args...)
+	r.slow++
+}
+
+// isLate tells whether something has failed by its deadline alone.
+func isLate(reason string) bool {
+	return slices.ContainsFunc([]string{"DeadlineExceeded", "deadline exceeded", "Client.Timeout exceeded", "did not end in"}, func(late string) bool {
+		return strings.Contains(reason, late)
+	})
 }
 
 func afterWarmUp(samples []sample) []sample {
@@ -106,11 +149,16 @@ func afterWarmUp(samples []sample) []sample {
 // trend compares thirds of the values.
 func (q quantity) trend(values []float64) trend {
 	third := len(values) / 3
-	first, last := median(values[:third]), median(values[len(values)-third:])
+	first, last := middle(values[:third]), middle(values[len(values)-third:])
 	return trend{Quantity: q.name, First: first, Last: last, AtMost: first*(1+q.factor) + q.fixed}
 }
 
-func median(values []float64) float64 {
+// middle is the mean of the middle half of the values.
+func middle(values []float64) (mean float64) {
 	v := slices.Sorted(slices.Values(values))
-	return v[len(v)/2]
+	v = v[len(v)/4 : len(v)-len(v)/4]
+	for _, value := range v {
+		mean += value / float64(len(v))
+	}
+	return mean
 }

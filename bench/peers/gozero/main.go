@@ -15,8 +15,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	echov1 "github.com/go-easyops/easyops/bench/peers/gen"
-	"github.com/go-easyops/easyops/bench/peers/internal/echo"
+	"github.com/go-easyops/easyops/bench/echo"
+	echov1 "github.com/go-easyops/easyops/bench/echo/gen"
 	"github.com/go-easyops/easyops/bench/peers/internal/peer"
 	"github.com/go-easyops/easyops/bench/serving"
 )

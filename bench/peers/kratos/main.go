@@ -26,8 +26,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 	googlegrpc "google.golang.org/grpc"
 
-	echov1 "github.com/go-easyops/easyops/bench/peers/gen"
-	"github.com/go-easyops/easyops/bench/peers/internal/echo"
+	"github.com/go-easyops/easyops/bench/echo"
+	echov1 "github.com/go-easyops/easyops/bench/echo/gen"
 	"github.com/go-easyops/easyops/bench/peers/internal/peer"
 	"github.com/go-easyops/easyops/bench/peers/internal/token"
 	"github.com/go-easyops/easyops/bench/serving"
@@ -44,6 +44,7 @@ var description = serving.Description{
 		serving.Limits:    "a second for each unary call, its default",
 	},
 	Security: []string{serving.Plaintext, serving.TLS, serving.Token, serving.Mutual},
+	Quiet:    true,
 	Notes: "its middleware for streams runs for each message: it is off, but for identity, which runs once for each stream; " +
 		"issuer and audience of tokens are not compared",
 }
@@ -57,7 +58,10 @@ func serve(lis net.Listener, told serving.Told) error {
 	if err != nil {
 		return err
 	}
-	chain := []middleware.Middleware{recovery.Recovery(), measured, logging.Server(logger)}
+	chain := []middleware.Middleware{recovery.Recovery(), measured}
+	if !told.Quiet {
+		chain = append(chain, logging.Server(logger))
+	}
 	opts := []grpc.ServerOption{grpc.Listener(lis), grpc.TLSConfig(told.Mutual)}
 	if told.Auth != "" {
 		v, err := token.New(told.Auth)

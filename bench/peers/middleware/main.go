@@ -26,8 +26,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 
-	echov1 "github.com/go-easyops/easyops/bench/peers/gen"
-	"github.com/go-easyops/easyops/bench/peers/internal/echo"
+	"github.com/go-easyops/easyops/bench/echo"
+	echov1 "github.com/go-easyops/easyops/bench/echo/gen"
 	"github.com/go-easyops/easyops/bench/peers/internal/peer"
 	"github.com/go-easyops/easyops/bench/peers/internal/token"
 	"github.com/go-easyops/easyops/bench/serving"
@@ -43,6 +43,7 @@ var description = serving.Description{
 		serving.Identity:  "interceptors/auth, golang-jwt for each call",
 	},
 	Security: []string{serving.Plaintext, serving.TLS, serving.Token, serving.Mutual},
+	Quiet:    true,
 }
 
 func main() { peer.Main(description, serve) }
@@ -72,8 +73,12 @@ func options(told serving.Told, logger *slog.Logger, metrics *grpcprom.ServerMet
 		logger.Error("recovered from panic", "panic", p, "stack", debug.Stack())
 		return status.Errorf(codes.Internal, "%s", p)
 	})
-	unary := []grpc.UnaryServerInterceptor{metrics.UnaryServerInterceptor(), logging.UnaryServerInterceptor(adapt(logger))}
-	stream := []grpc.StreamServerInterceptor{metrics.StreamServerInterceptor(), logging.StreamServerInterceptor(adapt(logger))}
+	unary := []grpc.UnaryServerInterceptor{metrics.UnaryServerInterceptor()}
+	stream := []grpc.StreamServerInterceptor{metrics.StreamServerInterceptor()}
+	if !told.Quiet {
+		unary = append(unary, logging.UnaryServerInterceptor(adapt(logger)))
+		stream = append(stream, logging.StreamServerInterceptor(adapt(logger)))
+	}
 	if told.Auth != "" {
 		v, err := token.New(told.Auth)
 		if err != nil {

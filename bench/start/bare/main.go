@@ -1,12 +1,14 @@
 // Bare is the least server that grpc-go can be. Bench measures how soon it
-// answers.
+// answers. It ends with its input.
 package main
 
 import (
 	"context"
 	"flag"
+	"io"
 	"log"
 	"net"
+	"os"
 
 	"google.golang.org/grpc"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
@@ -29,5 +31,12 @@ func main() {
 	}
 	s := grpc.NewServer()
 	testpb.RegisterTestServiceServer(s, server{})
+	go endWithInput()
 	log.Fatal(s.Serve(lis))
+}
+
+// endWithInput ends the process with the one that started it.
+func endWithInput() {
+	_, _ = io.Copy(io.Discard, os.Stdin) // whatever ended it, it has ended
+	os.Exit(0)
 }

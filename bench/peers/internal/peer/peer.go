@@ -62,6 +62,9 @@ func supports(d serving.Description, t serving.Told) error {
 			return fmt.Errorf("%s: it cannot be called by %s, leave out %s", d.Name, c.needed, c.flag)
 		}
 	}
+	if t.Quiet && !d.Quiet {
+		return fmt.Errorf("%s: it has no access log that it could leave out, leave out -quiet", d.Name)
+	}
 	return nil
 }
 

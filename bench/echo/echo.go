@@ -1,5 +1,6 @@
-// Package echo is the implementation of all peers that serve by the code that
-// protoc-gen-go-grpc generates. The others have the same in their terms.
+// Package echo is the service of the example by grpc-go alone: what is compared with
+// easyops, and weighed, links nothing of it. No program can link its messages and
+// those of the example: they have the same names.
 package echo
 
 import (
@@ -9,13 +10,16 @@ import (
 
 	"google.golang.org/grpc"
 
-	echov1 "github.com/go-easyops/easyops/bench/peers/gen"
+	echov1 "github.com/go-easyops/easyops/bench/echo/gen"
 )
 
-// Server is it.
+// Server says what it hears.
 type Server struct {
 	echov1.UnimplementedEchoServiceServer
 }
+
+// Register has a server of grpc-go serve it.
+func Register(s grpc.ServiceRegistrar) { echov1.RegisterEchoServiceServer(s, Server{}) }
 
 // Echo answers with the message of the request.
 func (Server) Echo(_ context.Context, req *echov1.EchoRequest) (*echov1.EchoResponse, error) {

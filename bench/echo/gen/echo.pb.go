@@ -427,7 +427,7 @@ const file_echo_v1_echo_proto_rawDesc = "" +
 	"\x04Echo\x12\x14.echo.v1.EchoRequest\x1a\x15.echo.v1.EchoResponse\"\x03\x90\x02\x01\x12;\n" +
 	"\x06Repeat\x12\x16.echo.v1.RepeatRequest\x1a\x17.echo.v1.RepeatResponse0\x01\x12>\n" +
 	"\aCollect\x12\x17.echo.v1.CollectRequest\x1a\x18.echo.v1.CollectResponse(\x01\x127\n" +
-	"\x04Chat\x12\x14.echo.v1.ChatRequest\x1a\x15.echo.v1.ChatResponse(\x010\x01B6Z4github.com/go-easyops/easyops/bench/peers/gen;echov1b\x06proto3"
+	"\x04Chat\x12\x14.echo.v1.ChatRequest\x1a\x15.echo.v1.ChatResponse(\x010\x01B5Z3github.com/go-easyops/easyops/bench/echo/gen;echov1b\x06proto3"
 
 var (
 	file_echo_v1_echo_proto_rawDescOnce sync.Once

@@ -1,0 +1,17 @@
+// Bare is grpc-go with its defaults, and with what it takes to be measured.
+package main
+
+import (
+	"log"
+	"os"
+
+	"github.com/go-easyops/easyops/bench/echo"
+	"github.com/go-easyops/easyops/bench/grpcgo"
+	"github.com/go-easyops/easyops/bench/serving"
+)
+
+func main() {
+	if err := serving.Run(os.Args[1:], grpcgo.Bare(echo.Register)); err != nil {
+		log.Fatal(err)
+	}
+}

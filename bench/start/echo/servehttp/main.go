@@ -1,0 +1,17 @@
+// Servehttp is ../bare behind net/http.
+package main
+
+import (
+	"log"
+	"os"
+
+	"github.com/go-easyops/easyops/bench/echo"
+	"github.com/go-easyops/easyops/bench/grpcgo"
+	"github.com/go-easyops/easyops/bench/serving"
+)
+
+func main() {
+	if err := serving.Run(os.Args[1:], grpcgo.ThroughHTTP(echo.Register)); err != nil {
+		log.Fatal(err)
+	}
+}
