@@ -88,7 +88,7 @@ func TestCrowd(t *testing.T) {
 		time.Sleep(seconds * time.Second)
 		c.changing.Store(false)
 		time.Sleep(seconds * time.Second)
-		if n := c.changes.Load(); n > changesPerSecond*seconds {
+		if n := c.changes.Load(); n > changesPerSecond*seconds+1 { // a look may come with the word
 			t.Errorf("there are %d changes after %d s and a pause", n, seconds)
 		}
 		c.changing.Store(true)
@@ -100,7 +100,7 @@ func TestCrowd(t *testing.T) {
 		if n := len(lists); n < 1+2*4*seconds || n > 2*(2+5*seconds) {
 			t.Errorf("there are %d lists in %d s, twice", n, seconds)
 		}
-		if n := c.changes.Load(); n < 2*(changesPerSecond*seconds-2) || n > 2*changesPerSecond*seconds {
+		if n := c.changes.Load(); n < 2*(changesPerSecond*seconds-2) || n > 2*(changesPerSecond*seconds+1) {
 			t.Errorf("there are %d changes in %d s, twice", n, seconds)
 		}
 		for _, list := range lists {
