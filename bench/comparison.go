@@ -41,9 +41,9 @@ func (b bound) sides(security string) string {
 	case b.on == "":
 		return ""
 	case security != mutual:
-		return fmt.Sprintf(" (both without identity; here all else, 1 of 100 calls logged; there %s)", b.on)
+		return fmt.Sprintf(" (both without identity; here all else, 1 of 100 calls logged and 50 a second at most; there %s)", b.on)
 	default:
-		return fmt.Sprintf(" (here everything, a cached token, 1 of 100 calls logged; there %s, %s)", b.on, cmp.Or(b.caller, "no identity"))
+		return fmt.Sprintf(" (here everything, a cached token, 1 of 100 calls logged and 50 a second at most; there %s, %s)", b.on, cmp.Or(b.caller, "no identity"))
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // featuresOfVariants are those of the servers that are no programs of their own.
 var featuresOfVariants = []serving.Description{
 	{Name: ours, Module: "github.com/go-easyops/easyops", Features: map[string]string{
-		serving.Recovery: "its own", serving.Metrics: "its own, by client_golang", serving.AccessLog: "its own, 1 of 100 calls that ended well and all that failed, of each 50 a second",
+		serving.Recovery: "its own", serving.Metrics: "its own, by client_golang", serving.AccessLog: "its own, 1 of 100 calls that ended well and all that failed, at most 50 lines a second of its own faults, and of the rest",
 		serving.Identity: "its own, tokens and certificates, cached; as that of all others on in \"" + mutual + "\" alone", serving.Limits: "sizes, streams, timeouts, overload", serving.Discovery: "its own, a directory",
 	}},
 	{Name: bare, Module: "google.golang.org/grpc"},
