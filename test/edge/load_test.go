@@ -162,6 +162,18 @@ func (l *load) answered() map[string]int {
 	return n
 }
 
+// hasFailed tells whether a kind has failed whose name begins so.
+func (l *load) hasFailed(group string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, tally := range l.tallies {
+		if strings.HasPrefix(name, group) && tally.failed > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // report ends the load, writes down what came of it, and returns how much of each
 // kind failed.
 func (l *load) report(t *testing.T) (failed map[string]int) {

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -65,24 +64,19 @@ func TestRollingRestart(t *testing.T) {
 }
 
 // TestControlKill kills the backends under the same load. If that fails nothing,
-// the test above is blind.
+// the test above is blind. Of what is over in a millisecond it may take several
+// kills before one meets it.
 func TestControlKill(t *testing.T) {
 	f, _, l := startAll(t, 3, nil)
-	for range 3 {
+	unhurt := []string{"POST", "Collect", "connection"}
+	for kills := 0; len(unhurt) > 0 && kills < 12; kills++ {
 		f.restart(t, func(s *serve.Server) { s.Signal(t, syscall.SIGKILL) })
 		l.await(t, 10)
+		unhurt = slices.DeleteFunc(unhurt, l.hasFailed)
 	}
-	failed := l.report(t)
-	for _, group := range []string{"POST", "Collect", "connection"} {
-		n := 0
-		for name, count := range failed {
-			if strings.HasPrefix(name, group) {
-				n += count
-			}
-		}
-		if n == 0 {
-			t.Errorf("%s: nothing failed: the load does not notice servers that die", group)
-		}
+	l.report(t)
+	for _, group := range unhurt {
+		t.Errorf("%s: nothing failed: the load does not notice servers that die", group)
 	}
 }
 
