@@ -3,17 +3,11 @@
 package peers_test
 
 import (
-	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/pem"
-	"fmt"
-	"math/big"
-	"net/url"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -24,12 +18,13 @@ import (
 	"google.golang.org/grpc/credentials"
 	plaintext "google.golang.org/grpc/credentials/insecure"
 
+	"github.com/go-easyops/easyops/bench/issuer"
 	"github.com/go-easyops/easyops/bench/serving"
 )
 
 const (
 	serverName = "peer.test"
-	issuer     = "https://issuer.test"
+	issuerName = "https://issuer.test"
 	audience   = "https://peer.test"
 )
 
@@ -41,22 +36,18 @@ type files struct {
 
 func writeFiles(t *testing.T) files {
 	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
+	keys, cert := filepath.Join(t.TempDir(), "keys.json"), filepath.Join(t.TempDir(), "cert.pem")
+	private, err := issuer.WriteKeys(keys)
+	if err := errors.Join(err, issuer.WriteCert(cert, serverName)); err != nil {
 		t.Fatal(err)
 	}
 	_, other, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := filepath.Join(t.TempDir(), "keys.json")
-	text := fmt.Sprintf(`{"keys": [{"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "1", "x": %q}]}`, base64.RawURLEncoding.EncodeToString(public))
-	if err := os.WriteFile(keys, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	return files{
-		cert:    writeCert(t, filepath.Join(t.TempDir(), "cert.pem")),
-		auth:    "jwks:" + keys + "?" + url.Values{"issuer": {issuer}, "audience": {audience}}.Encode(),
+		cert:    cert,
+		auth:    issuer.Spec(keys, issuerName, audience),
 		token:   signed(t, private, time.Hour),
 		expired: signed(t, private, -time.Hour),
 		foreign: signed(t, other, time.Hour),
@@ -66,7 +57,7 @@ func writeFiles(t *testing.T) files {
 func signed(t *testing.T, key ed25519.PrivateKey, valid time.Duration) string {
 	t.Helper()
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.RegisteredClaims{
-		Issuer: issuer, Audience: jwt.ClaimStrings{audience}, Subject: "alice", ExpiresAt: jwt.NewNumericDate(time.Now().Add(valid)),
+		Issuer: issuerName, Audience: jwt.ClaimStrings{audience}, Subject: "alice", ExpiresAt: jwt.NewNumericDate(time.Now().Add(valid)),
 	})
 	token.Header["kid"] = "1"
 	text, err := token.SignedString(key)
@@ -115,30 +106,4 @@ func (s *server) dial(t *testing.T, creds credentials.TransportCredentials) *grp
 	}
 	t.Cleanup(func() { conn.Close() })
 	return conn
-}
-
-// writeCert writes a certificate that is its own authority, and its key.
-func writeCert(t *testing.T, file string) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{serverName}, NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
 }
