@@ -80,7 +80,9 @@ func callChart(title string, cells []*cell, of measure, names []string, by strin
 				g.Bars = append(g.Bars, barOf(name, c.ratio(name, by, of))...)
 			}
 		}
-		b.Groups = append(b.Groups, g)
+		if len(g.Bars) > 0 {
+			b.Groups = append(b.Groups, g)
+		}
 	}
 	return b
 }
@@ -97,9 +99,10 @@ func oursFirst(contenders []string, control string) []string {
 }
 
 func (r *report) callCharts() map[string]chart.Bars {
-	names := oursFirst(ofAll.contenders, ofAll.control)
+	names := append(oursFirst(ofAll.contenders, ofAll.control), barePresented)
 	return map[string]chart.Bars{
-		"calls-cpu": callChart("Server CPU per call", r.Calls, ofCPU, names, bare, func(c *cell) bool { return c.Concurrency > 1 }),
+		"calls-cpu":     callChart("Server CPU per unary call", r.Calls, ofCPU, names, bare, isGoal),
+		"calls-streams": callChart("Server CPU per stream of 100, and per round trip", r.Calls, ofCPU, names, bare, func(c *cell) bool { return c.Kind != unary }),
 	}
 }
 

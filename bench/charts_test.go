@@ -25,6 +25,7 @@ func TestCharts(t *testing.T) {
 	}{
 		{func(*report) {}, nil, ""},
 		{func(r *report) { r.Calls = cells(unary) }, []string{"calls-cpu"}, "unary 100 B, concurrency 16, plaintext: easyops 0.70, bare again 1.10."},
+		{func(r *report) { r.Calls = cells(serverStream) }, []string{"calls-streams"}, "stream of 100, concurrency 16, plaintext: easyops 0.70"},
 		{func(r *report) { r.Peers = cells(unary) }, []string{"peers-cpu", "peers-p99"}, "kratos 2."},
 		{func(r *report) { r.Peers = cells(unaryLarge) }, nil, ""},
 		{func(r *report) { r.Start = map[string][]float64{ours: {6}, bare: {5}, bareAgain: {5}} }, []string{"programs"}, "easyops 1.20, bare again 1."},

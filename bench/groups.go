@@ -37,11 +37,12 @@ func (g group) argsOf(name string) []string {
 }
 
 // mutual is the security of calls over TLS whose callers present a certificate
-// and a token. In manyTokens each call has another token, as those of a gateway's
-// users have.
+// and a token. In sameToken callers present the token to all servers, and in
+// manyTokens each call has another, as those of a gateway's users have.
 const (
 	mutual     = "mTLS, token"
-	manyTokens = "plaintext, 1000 tokens" // #nosec G101 -- the name of a group
+	sameToken  = "plaintext, all with the token" // #nosec G101 -- the name of a group
+	manyTokens = "plaintext, 1000 tokens"        // #nosec G101 -- the name of a group
 )
 
 // tokens are how many there are then. Servers keep as many, so that all are
@@ -51,9 +52,8 @@ const tokens = 1000
 // callGroups are those of what everything together costs. Callers present a token
 // to easyops, and to nobody else: bare grpc-go is not made dearer by what it would
 // not look at. Where they present a certificate, too, only easyops asks for it: to
-// the others calls are over TLS. All callers have the same token, but in the last
-// group, where bare grpc-go is called with tokens as well: what it is to read as many
-// is not what easyops adds.
+// the others calls are over TLS. In the last two groups grpc-go is called with tokens as
+// well: what it is to read one, or many, is not what easyops adds.
 func callGroups(dir string) ([]group, error) {
 	m, err := writeMaterial(dir)
 	if err != nil {
@@ -72,10 +72,12 @@ func callGroups(dir string) ([]group, error) {
 		}
 		groups = append(groups, g)
 	}
-	many := groups[0]
+	same, many := groups[0], groups[0]
+	same.security, same.comparison = sameToken, ofSameToken
+	same.workloads, same.presenting = []workload{{unary, 16}, {unary, 128}}, ofSameToken.contenders
 	many.security, many.loadArgs, many.comparison = manyTokens, []string{"-tokens", m.tokens}, ofManyTokens
-	many.workloads, many.presenting = []workload{{unary, 16}, {unary, 128}}, []string{ours, barePresented}
-	return append(groups, many), nil
+	many.workloads, many.presenting = same.workloads, []string{ours, barePresented}
+	return append(groups, same, many), nil
 }
 
 // identityGroups are those of what it costs to know who calls. What callers

@@ -68,7 +68,7 @@ func TestCalls(t *testing.T) {
 		of        string
 		profiles  int // one of each server
 	}{
-		{"calls", func(r *report) []*cell { return r.Calls }, 3*5 + 2, ours, 2*len(ofAll.contenders) + len(ofMutual.contenders) + len(ofManyTokens.contenders)},
+		{"calls", func(r *report) []*cell { return r.Calls }, 3*5 + 2*2, ours, 2*len(ofAll.contenders) + len(ofMutual.contenders) + len(ofSameToken.contenders) + len(ofManyTokens.contenders)},
 		{"identity", func(r *report) []*cell { return r.Identity }, 2 * 2, identity, 2 * len(ofIdentity.contenders)},
 	} {
 		t.Run(c.part, func(t *testing.T) {

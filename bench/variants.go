@@ -15,13 +15,15 @@ import (
 
 // The variants of a server. All serve the same implementation.
 const (
-	bare          = "bare"              // grpc-go with its defaults
-	bareAgain     = "bare again"        // the same once more: how far figures differ by chance
-	barePresented = "bare with a token" // the same, called as who looks at a token is
-	tuned         = "tuned"             // grpc-go with the transport options of easyops
-	roomy         = "roomy"             // tuned, with the heap reserve of easyops
-	serveHTTP     = "servehttp"         // grpc-go behind net/http
-	ours          = "easyops"           // with all that is on by default, and the registry; where -auth is given, it knows who calls
+	bare                = "bare"                     // grpc-go with its defaults
+	bareAgain           = "bare again"               // the same once more: how far figures differ by chance
+	barePresented       = "bare with a token"        // the same, called as who looks at a token is
+	tuned               = "tuned"                    // grpc-go with the transport options of easyops
+	tunedPresented      = "tuned with a token"       // the same, called as who looks at a token is
+	tunedPresentedAgain = "tuned with a token again" // and once more
+	roomy               = "roomy"                    // tuned, with the heap reserve of easyops
+	serveHTTP           = "servehttp"                // grpc-go behind net/http
+	ours                = "easyops"                  // with all that is on by default, and the registry; where -auth is given, it knows who calls
 
 	identity    = "identity"            // easyops that wants to know who calls
 	nobody      = "insecure-none"       // easyops that lets everyone in, whoever calls
@@ -40,6 +42,10 @@ var variants = map[string]variant{
 	barePresented: variant(grpcgo.Bare(registerEcho)),
 
 	tuned: variant(grpcgo.Tuned(registerEcho)),
+
+	tunedPresented:      variant(grpcgo.Tuned(registerEcho)),
+	tunedPresentedAgain: variant(grpcgo.Tuned(registerEcho)),
+
 	roomy: func(lis net.Listener, s serving.Told) error {
 		reserve := make([]byte, heapReserve)
 		defer runtime.KeepAlive(reserve)
