@@ -112,6 +112,7 @@ func soak(ctx context.Context, s settings) (_ *result, err error) {
 	if s.dir, err = os.MkdirTemp("", "soak-"); err != nil {
 		return nil, err
 	}
+	fmt.Fprintf(os.Stderr, "soak: servers and a client, for %v, with %d calls a second; Ctrl-C ends it early\n", short(s.time), s.rate)
 	r := &result{Began: time.Now().UTC().Truncate(time.Second), Time: s.time, Rate: s.rate, Failures: counts{}}
 	early := r.run(ctx, s)
 	if early != nil && len(r.Samples) == 0 {

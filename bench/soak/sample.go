@@ -141,7 +141,17 @@ func (r *result) samples(ctx context.Context, s settings, o *operations, c *call
 			return err
 		}
 		r.Samples, r.Calls, r.Failures = append(r.Samples, now), h.Calls, h.Failures
+		if len(r.Samples)%max(1, int(time.Minute/s.sample)) == 0 {
+			now.tell()
+		}
 	}
+}
+
+// tell says how far it is.
+func (now sample) tell() {
+	fmt.Fprintf(os.Stderr, "soak: %v: %d calls, %d failures; server %.1f MiB, %.0f goroutines, %.0f descriptors; client %.1f MiB\n",
+		short(time.Duration(now.Seconds*float64(time.Second)).Round(time.Second)), now.Calls, now.Failures,
+		now.Server.RSS, now.Server.Goroutines, now.Server.Descriptors, now.Client.RSS)
 }
 
 // stop ends the servers.
