@@ -107,3 +107,54 @@ func benchmarkName(s string) string {
 	}
 	return s
 }
+
+func (r *report) memoryTable() *table {
+	t := &table{
+		title:   "go test -bench over bufconn, client and server together; here easyops lets everyone in, and who has no token, and identity is easyops with a token",
+		columns: []string{"benchmark", "server", "allocations per call", "bytes per call", "µs per call", "runs"},
+	}
+	for _, kind := range memoryKinds {
+		for _, s := range memoryServers {
+			m := r.memoryOf(kind, s)
+			if m == nil {
+				continue
+			}
+			us := make([]float64, len(m.Nanos))
+			for i, ns := range m.Nanos {
+				us[i] = ns / 1000
+			}
+			t.add(kind, s, spreadOf(m.Allocs), spreadOf(m.Bytes), spreadOf(us), len(m.Allocs))
+		}
+	}
+	return t
+}
+
+// memoryGoals are about what small unary calls allocate. Where a token is looked
+// at, it is by who gets one and does not.
+func (r *report) memoryGoals() (list []goal) {
+	for _, bound := range []struct {
+		of, by, control string
+		allocs          float64
+		bytes           bool // not more
+	}{{ours, bare, bareAgain, 2, true}, {identity, barePresented, "", 2, true}, {identity, nobody, "", 1, false}} {
+		of, by, control := r.memoryOf("Unary", bound.of), r.memoryOf("Unary", bound.by), r.memoryOf("Unary", bound.control)
+		if of == nil || by == nil {
+			continue
+		}
+		if control == nil {
+			control = &memory{}
+		}
+		what := fmt.Sprintf("of a unary call of %s, more than %s", bound.of, bound.by)
+		list = append(list, goal{
+			What: "allocations " + what, Figure: differences(of.Allocs, by.Allocs), AtMost: bound.allocs,
+			Control: differences(control.Allocs, by.Allocs), Exact: true, Difference: true,
+		})
+		if bound.bytes {
+			list = append(list, goal{
+				What: "bytes " + what, Figure: differences(of.Bytes, by.Bytes),
+				Control: differences(control.Bytes, by.Bytes), Difference: true,
+			})
+		}
+	}
+	return list
+}

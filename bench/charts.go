@@ -10,31 +10,16 @@ import (
 	"github.com/go-easyops/easyops/bench/chart"
 )
 
-// chartSources are what charts of a report come from, by the end of their files'
-// names. What was not measured has no bars, and a chart without bars no file.
-var chartSources = []func(r *report) map[string]chart.Bars{
-	(*report).callCharts,
-	(*report).peerCharts,
-	(*report).weightChart,
-	(*report).programChart,
-	(*report).pluginChart,
-	(*report).clientChart,
-	(*report).ratioCharts,
-}
-
-// saveCharts writes NAME-*.svg.
+// saveCharts writes NAME-*.svg. What was not measured has no bars, and a chart without
+// bars no file.
 func (r *report) saveCharts(name string) error {
-	for _, of := range chartSources {
-		charts := of(r)
-		for _, end := range slices.Sorted(maps.Keys(charts)) {
-			b := charts[end]
-			if b.Groups = slices.DeleteFunc(b.Groups, func(g chart.Group) bool { return len(g.Bars) == 0 }); len(b.Groups) == 0 {
-				continue
-			}
-			b.Description = described(b)
-			if err := os.WriteFile(name+"-"+end+".svg", b.SVG(), 0o600); err != nil {
-				return err
-			}
+	for end, b := range r.charts() {
+		if b.Groups = slices.DeleteFunc(b.Groups, func(g chart.Group) bool { return len(g.Bars) == 0 }); len(b.Groups) == 0 {
+			continue
+		}
+		b.Description = described(b)
+		if err := os.WriteFile(name+"-"+end+".svg", b.SVG(), 0o600); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -80,9 +65,7 @@ func callChart(title string, cells []*cell, of measure, names []string, by strin
 				g.Bars = append(g.Bars, barOf(name, c.ratio(name, by, of))...)
 			}
 		}
-		if len(g.Bars) > 0 {
-			b.Groups = append(b.Groups, g)
-		}
+		b.Groups = append(b.Groups, g)
 	}
 	return b
 }
@@ -121,30 +104,28 @@ func (r *report) peerCharts() map[string]chart.Bars {
 	}
 }
 
-// drawn are first parts of the names of ratios that have charts of their own.
-var drawn = []string{"cpu", "p50", "p99", "peers", "start", "rss", "size", "modules", "plugin", "client"}
-
-// ratioCharts show the ratios of all that has no chart of its own, one for each
-// first part of their names.
-func (r *report) ratioCharts() map[string]chart.Bars {
-	all, charts := r.keyRatios(), map[string]chart.Bars{}
-	for _, name := range slices.Sorted(maps.Keys(all)) {
-		group, pair := cutLast(name)
-		first, rest, _ := strings.Cut(group, "/")
-		rest = strings.ReplaceAll(rest, "/", ", ")
-		if slices.Contains(drawn, first) || isControl(name) {
-			continue
+// ratioCharts show ratios in a chart for each first part of their names.
+func ratioCharts(of func(*report) map[string]spread) func(*report) map[string]chart.Bars {
+	return func(r *report) map[string]chart.Bars {
+		all, charts := of(r), map[string]chart.Bars{}
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			group, pair := cutLast(name)
+			first, rest, _ := strings.Cut(group, "/")
+			rest = strings.ReplaceAll(rest, "/", ", ")
+			if isControl(name) {
+				continue
+			}
+			b, known := charts[first]
+			if !known {
+				b = chart.Bars{Title: strings.ToUpper(first[:1]) + first[1:], Axis: timesCommon, Reference: 1}
+			}
+			if n := len(b.Groups); n == 0 || b.Groups[n-1].Name != rest {
+				b.Groups = append(b.Groups, chart.Group{Name: rest})
+			}
+			g := &b.Groups[len(b.Groups)-1]
+			g.Bars = append(g.Bars, barOf(strings.Replace(pair, ":", " : ", 1), all[name])...)
+			charts[first] = b
 		}
-		b, known := charts[first]
-		if !known {
-			b = chart.Bars{Title: strings.ToUpper(first[:1]) + first[1:], Axis: timesCommon, Reference: 1}
-		}
-		if n := len(b.Groups); n == 0 || b.Groups[n-1].Name != rest {
-			b.Groups = append(b.Groups, chart.Group{Name: rest})
-		}
-		g := &b.Groups[len(b.Groups)-1]
-		g.Bars = append(g.Bars, barOf(strings.Replace(pair, ":", " : ", 1), all[name])...)
-		charts[first] = b
+		return charts
 	}
-	return charts
 }

@@ -84,18 +84,14 @@ func wellFormed(t *testing.T, name, text string) {
 	}
 }
 
-// Ratios of parts that have no chart of their own are in one for each part.
+// Ratios are in a chart for each first part of their names, without controls.
 func TestRatioCharts(t *testing.T) {
-	former := ratioSources
-	t.Cleanup(func() { ratioSources = former })
 	s := spreadOf([]float64{1.1, 1.2, 1.3})
-	ratioSources = []func(*report) map[string]spread{func(*report) map[string]spread {
+	charts := ratioCharts(func(*report) map[string]spread {
 		return map[string]spread{
 			"other/a/1/easyops:bare": s, "other/a/1/bare again:bare": s, "other/b/easyops:bare": s, "other/b/kratos:bare": s,
-			"cpu/unary/16/TLS/easyops:bare": s,
 		}
-	}}
-	charts := newReport(settings{}).ratioCharts()
+	})(newReport(settings{}))
 	b := charts["other"]
 	if len(charts) != 1 || len(b.Groups) != 2 || b.Groups[0].Name != "a, 1" || len(b.Groups[0].Bars) != 1 || len(b.Groups[1].Bars) != 2 || b.Groups[1].Bars[0].Series != "easyops : bare" {
 		t.Errorf("%+v", charts)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/go-easyops/easyops/bench/chart"
 )
 
 // clientCPU is how much of the client's CPU a call by easyops should cost at most,
@@ -123,4 +125,39 @@ func (r *report) clientRatios() map[string]spread {
 		}
 	}
 	return all
+}
+
+// clientChart compares clients with round_robin, for each list.
+func (r *report) clientChart() map[string]chart.Bars {
+	b := chart.Bars{Title: "Clients: CPU per call, and memory", Axis: "times " + roundRobin + ", median and quartiles; less is better", Reference: 1}
+	var names []string
+	for _, f := range r.Client {
+		if !slices.Contains(names, f.Client) && f.Client != roundRobin {
+			names = append(names, f.Client)
+		}
+	}
+	names = oursFirst(names, roundRobinAgain)
+	r.eachClient(func(f *clientFigures, n int) {
+		if f.Client != roundRobin {
+			return
+		}
+		g := chart.Group{Name: fmt.Sprintf("%s, concurrency %d, %d instances", unary, n, f.Instances)}
+		for _, name := range names {
+			g.Bars = append(g.Bars, barOf(name, r.against(name, roundRobin, f.Instances, n, cpuOfCalls))...)
+		}
+		b.Groups = append(b.Groups, g)
+	})
+	for _, by := range r.Client {
+		if by.Client != roundRobin {
+			continue
+		}
+		g := chart.Group{Name: fmt.Sprintf("RSS, %d instances", by.Instances)}
+		for _, name := range names {
+			if f := r.clientOf(name, by.Instances); f != nil {
+				g.Bars = append(g.Bars, barOf(name, ratios(f.RSS, by.RSS))...)
+			}
+		}
+		b.Groups = append(b.Groups, g)
+	}
+	return map[string]chart.Bars{"client": b}
 }

@@ -139,17 +139,25 @@ type compared struct {
 	cells []*cell
 }
 
-// compared are the comparisons of calls, but for those of peers. Calls with a
-// certificate and a token are compared by themselves, and so are those where others
-// are called with a token, too.
-func (r *report) compared() []compared {
-	list := []compared{{ofAll, nil}, {ofMutual, nil}, {ofSameToken, nil}, {ofManyTokens, nil}, {ofIdentity, r.Identity}}
+// callComparisons are those of calls. Calls with a certificate and a token are
+// compared by themselves, and so are those where others are called with a token, too.
+func (r *report) callComparisons() []compared {
+	list := []compared{{ofAll, nil}, {ofMutual, nil}, {ofSameToken, nil}, {ofManyTokens, nil}}
 	place := map[string]int{mutual: 1, sameToken: 2, manyTokens: 3}
 	for _, c := range r.Calls {
 		k := &list[place[c.Security]]
 		k.cells = append(k.cells, c)
 	}
 	return list
+}
+
+func (r *report) identityComparisons() []compared { return []compared{{ofIdentity, r.Identity}} }
+
+func (r *report) peerComparisons() []compared { return []compared{{ofPeers, r.Peers}} }
+
+// compared are the comparisons of calls, but for those of peers.
+func (r *report) compared() []compared {
+	return append(r.callComparisons(), r.identityComparisons()...)
 }
 
 // tables are those of what was measured, or none.

@@ -52,5 +52,7 @@ func (r *report) weightOfControl() map[string]spread {
 	if w := r.Weight[bareAgain]; w != nil {
 		c.Weight[ours], c.Weight[bare] = w, r.Weight[bare]
 	}
-	return c.weightRatios()
+	all := c.weightRatios()
+	maps.Copy(all, c.startRatios())
+	return all
 }

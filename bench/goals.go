@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"slices"
 )
 
 // leastValues is of how many values a figure is at least, to keep a bound or not.
@@ -64,44 +63,6 @@ func (g goal) byChance() bool {
 		same = 0
 	}
 	return math.Abs(g.Figure.Median-g.AtMost) < math.Abs(g.Control.Median-same)
-}
-
-// goals are those about which something was measured.
-func (r *report) goals() (list []goal) {
-	for _, k := range r.compared() {
-		list = append(list, k.comparison.goals(k.cells)...)
-	}
-	return slices.Concat(list, ofPeers.goals(r.Peers), r.memoryGoals(), r.weightGoals(), r.pluginGoals(), r.tableGoals(), r.discoveryGoals(), r.transferGoals(), r.clientGoals(), r.operationGoals())
-}
-
-// memoryGoals are about what small unary calls allocate. Where a token is looked
-// at, it is by who gets one and does not.
-func (r *report) memoryGoals() (list []goal) {
-	for _, bound := range []struct {
-		of, by, control string
-		allocs          float64
-		bytes           bool // not more
-	}{{ours, bare, bareAgain, 2, true}, {identity, barePresented, "", 2, true}, {identity, nobody, "", 1, false}} {
-		of, by, control := r.memoryOf("Unary", bound.of), r.memoryOf("Unary", bound.by), r.memoryOf("Unary", bound.control)
-		if of == nil || by == nil {
-			continue
-		}
-		if control == nil {
-			control = &memory{}
-		}
-		what := fmt.Sprintf("of a unary call of %s, more than %s", bound.of, bound.by)
-		list = append(list, goal{
-			What: "allocations " + what, Figure: differences(of.Allocs, by.Allocs), AtMost: bound.allocs,
-			Control: differences(control.Allocs, by.Allocs), Exact: true, Difference: true,
-		})
-		if bound.bytes {
-			list = append(list, goal{
-				What: "bytes " + what, Figure: differences(of.Bytes, by.Bytes),
-				Control: differences(control.Bytes, by.Bytes), Difference: true,
-			})
-		}
-	}
-	return list
 }
 
 // isGoal tells whether bounds of CPU are set for a workload.

@@ -107,30 +107,6 @@ func (s settings) builtPeers() ([]peer, error) {
 // quickPairs is below how many pairs a run hurries.
 const quickPairs = 10
 
-// part is something that is measured. It notes its figures in the report.
-type part struct {
-	name    string
-	measure func(s settings, r *report) error
-	takes   func(s settings) (time.Duration, error) // about, without what is built
-}
-
-const partNames = "start,weight,allocations,tables,plugin,discovery,calls,identity,peers,edge,client,operation"
-
-var parts = []part{
-	{"start", measureStart, startTakes},
-	{"weight", measureWeight, perPair(65 * time.Second)},
-	{"allocations", measureAllocations, allocationsTake},
-	{"tables", measureTables, tablesTake},
-	{"plugin", measurePlugin, perPair(5 * time.Second)},
-	{"discovery", measureDiscovery, perPair(25 * time.Second)},
-	{"calls", callsOf(callGroups, func(r *report) *[]*cell { return &r.Calls }), callsTake(callGroups)},
-	{"identity", callsOf(identityGroups, func(r *report) *[]*cell { return &r.Identity }), callsTake(identityGroups)},
-	{"peers", measurePeers, peersTake},
-	{"edge", measureEdge, edgeTakes},
-	{"client", measureClient, clientTakes},
-	{"operation", measureOperation, operationTakes},
-}
-
 func run(args []string) error {
 	s, err := parseSettings(args)
 	if err != nil {
@@ -185,13 +161,13 @@ func parseSettings(args []string) (settings, error) {
 	fs.IntVar(&s.pairs, "pairs", 20, "how often each variant has its turns")
 	fs.DurationVar(&s.slice, "slice", 0, "how long a turn of calls takes (default 250ms, with less than 10 pairs 100ms)")
 	fs.StringVar(&s.out, "out", "bench", "the files of the result, without .md and .json")
-	only := fs.String("only", partNames, "the parts to measure")
+	only := fs.String("only", strings.Join(partNames(), ","), "the parts to measure")
 	fs.StringVar(&s.profiles, "profiles", "", "a directory for CPU profiles of the servers")
 	_ = fs.Parse(args) // it exits
 	s.only = strings.Split(*only, ",")
 	for _, name := range s.only {
-		if !slices.Contains(strings.Split(partNames, ","), name) {
-			return s, fmt.Errorf("-only: there is no %q, there are %s", name, partNames)
+		if !slices.Contains(partNames(), name) {
+			return s, fmt.Errorf("-only: there is no %q, there are %s", name, strings.Join(partNames(), ","))
 		}
 	}
 	switch {

@@ -98,7 +98,7 @@ func TestCalls(t *testing.T) {
 func partNamed(t *testing.T, name string) part {
 	t.Helper()
 	i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
-	if i < 0 || !slices.Contains(strings.Split(partNames, ","), name) {
+	if i < 0 {
 		t.Fatalf("there is no part %q", name)
 	}
 	return parts[i]

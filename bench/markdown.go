@@ -13,18 +13,7 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&b, "%d pairs, of calls %d turns of %v each%s; medians, and quartiles in brackets\n", r.Pairs, turnsPerPair, r.Slice, r.peerTurns())
 	fmt.Fprintf(&b, "Whose turn it is changes by chance, of the seed %d. Turns of one process are not independent of each other: "+
 		"processes are started anew after %d turns, of peers after %d.\n", orderSeed, turnsPerProcess, peerTurnsPerProcess)
-	for _, k := range r.compared() {
-		for _, t := range k.tables(k.cells) {
-			t.write(&b)
-		}
-	}
-	for _, t := range r.peerTables() {
-		t.write(&b)
-	}
-	for _, t := range []*table{
-		r.startTable(), r.weightTable(), r.programTable(), r.weightFaults(), r.memoryTable(), r.tableTable(), r.pluginTable(), r.discoveryTable(),
-		r.edgeRatios(), r.edgeTable(), r.transferTable(), r.clientTable(), r.clientMemoryTable(), r.picksTable(), r.operationTable(), r.missingTable(), r.goalTable(),
-	} {
+	for _, t := range append(r.tables(), r.missingTable(), r.goalTable()) {
 		t.write(&b)
 	}
 	return b.String()
@@ -61,27 +50,6 @@ func (t *table) write(b *strings.Builder) {
 	for _, row := range t.rows {
 		fmt.Fprintf(b, "| %s |\n", strings.Join(row, " | "))
 	}
-}
-
-func (r *report) memoryTable() *table {
-	t := &table{
-		title:   "go test -bench over bufconn, client and server together; here easyops lets everyone in, and who has no token, and identity is easyops with a token",
-		columns: []string{"benchmark", "server", "allocations per call", "bytes per call", "µs per call", "runs"},
-	}
-	for _, kind := range memoryKinds {
-		for _, s := range memoryServers {
-			m := r.memoryOf(kind, s)
-			if m == nil {
-				continue
-			}
-			us := make([]float64, len(m.Nanos))
-			for i, ns := range m.Nanos {
-				us[i] = ns / 1000
-			}
-			t.add(kind, s, spreadOf(m.Allocs), spreadOf(m.Bytes), spreadOf(us), len(m.Allocs))
-		}
-	}
-	return t
 }
 
 func (r *report) goalTable() *table {

@@ -2,13 +2,16 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
 
+	"github.com/go-easyops/easyops/bench/chart"
 	"github.com/go-easyops/easyops/bench/serving"
 )
 
@@ -161,4 +164,29 @@ func (r *report) pluginRatios() map[string]spread {
 	}
 	name := "/" + ourPlugin + ":" + grpcsOwn
 	return map[string]spread{"plugin/wall" + name: ratios(e.Wall, by.Wall), "plugin/peak" + name: ratios(e.Peak, by.Peak)}
+}
+
+func (r *report) pluginChart() map[string]chart.Bars {
+	b := chart.Bars{Title: "Plugins of protoc", Axis: "times " + grpcsOwn + ", median and quartiles; less is better", Reference: 1}
+	by := r.Plugin[grpcsOwn]
+	if by == nil {
+		return nil
+	}
+	for _, what := range []struct {
+		name string
+		of   func(*effort) []float64
+	}{
+		{"wall time", func(e *effort) []float64 { return e.Wall }},
+		{"CPU", func(e *effort) []float64 { return e.CPU }},
+		{"peak memory", func(e *effort) []float64 { return e.Peak }},
+	} {
+		g := chart.Group{Name: what.name}
+		for _, name := range oursFirst(slices.Sorted(maps.Keys(r.Plugin)), ourPlugin) {
+			if e := r.Plugin[name]; e != nil && name != grpcsOwn {
+				g.Bars = append(g.Bars, barOf(name, ratios(what.of(e), what.of(by)))...)
+			}
+		}
+		b.Groups = append(b.Groups, g)
+	}
+	return map[string]chart.Bars{"plugin": b}
 }

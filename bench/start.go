@@ -230,3 +230,29 @@ func dialSoon(ctx context.Context, addr string) (net.Conn, error) {
 		time.Sleep(100 * time.Microsecond)
 	}
 }
+
+func (r *report) startTable() *table {
+	t := &table{
+		title:   "Process start to first answered call",
+		columns: []string{"server", "ms", "least", "most", "against bare", "starts"},
+	}
+	for _, name := range namesOf(r.Start, programNames()) {
+		s := spreadOf(r.Start[name])
+		t.add(name, s, digits(s.Min), digits(s.Max), ratios(r.Start[name], r.Start[bare]), s.N)
+	}
+	return t
+}
+
+func (r *report) startGoals() []goal {
+	if len(r.Start) == 0 {
+		return nil
+	}
+	return []goal{{
+		What: "start to first answer against bare", AtMost: 1.3,
+		Figure: ratios(r.Start[ours], r.Start[bare]), Control: ratios(r.Start[bareAgain], r.Start[bare]),
+	}}
+}
+
+func (r *report) startRatios() map[string]spread {
+	return map[string]spread{"start/" + ours + ":" + bare: ratios(r.Start[ours], r.Start[bare])}
+}

@@ -116,20 +116,7 @@ func (r *report) weightRatios() map[string]spread {
 		note("size/stripped", []float64{float64(p.Stripped)}, []float64{float64(by.Stripped)})
 		note("modules", []float64{float64(p.Modules)}, []float64{float64(by.Modules)})
 	}
-	note("start", r.Start[ours], r.Start[bare])
 	return all
-}
-
-func (r *report) startTable() *table {
-	t := &table{
-		title:   "Process start to first answered call",
-		columns: []string{"server", "ms", "least", "most", "against bare", "starts"},
-	}
-	for _, name := range namesOf(r.Start, programNames()) {
-		s := spreadOf(r.Start[name])
-		t.add(name, s, digits(s.Min), digits(s.Max), ratios(r.Start[name], r.Start[bare]), s.N)
-	}
-	return t
 }
 
 // weightGoals are those of what a server weighs, and of how soon it is there.
@@ -157,12 +144,6 @@ func (r *report) weightGoals() (list []goal) {
 			},
 			goal{What: "minimal binary against bare, stripped", AtMost: 1.35, Exact: true, Figure: one(float64(p.Stripped) / float64(by.Stripped))},
 			goal{What: "linked modules of the minimal server", AtMost: 20, Exact: true, Figure: one(float64(p.Modules))})
-	}
-	if len(r.Start) > 0 {
-		list = append(list, goal{
-			What: "start to first answer against bare", AtMost: 1.3,
-			Figure: ratios(r.Start[ours], r.Start[bare]), Control: ratios(r.Start[bareAgain], r.Start[bare]),
-		})
 	}
 	return list
 }

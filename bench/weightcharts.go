@@ -1,9 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"maps"
-	"slices"
 
 	"github.com/go-easyops/easyops/bench/chart"
 )
@@ -17,6 +15,13 @@ func againstBare(what string, names []string, of func(name string) []float64) ch
 		}
 	}
 	return g
+}
+
+// weightCharts are of memory, and of programs.
+func (r *report) weightCharts() map[string]chart.Bars {
+	charts := r.programChart()
+	maps.Copy(charts, r.weightChart())
+	return charts
 }
 
 // weightChart is of memory.
@@ -60,64 +65,4 @@ func (r *report) programChart() map[string]chart.Bars {
 	add("size, stripped", func(p *program) float64 { return float64(p.Stripped) })
 	add("modules that are linked", func(p *program) float64 { return float64(p.Modules) })
 	return map[string]chart.Bars{"programs": b}
-}
-
-func (r *report) pluginChart() map[string]chart.Bars {
-	b := chart.Bars{Title: "Plugins of protoc", Axis: "times " + grpcsOwn + ", median and quartiles; less is better", Reference: 1}
-	by := r.Plugin[grpcsOwn]
-	if by == nil {
-		return nil
-	}
-	for _, what := range []struct {
-		name string
-		of   func(*effort) []float64
-	}{
-		{"wall time", func(e *effort) []float64 { return e.Wall }},
-		{"CPU", func(e *effort) []float64 { return e.CPU }},
-		{"peak memory", func(e *effort) []float64 { return e.Peak }},
-	} {
-		g := chart.Group{Name: what.name}
-		for _, name := range oursFirst(slices.Sorted(maps.Keys(r.Plugin)), ourPlugin) {
-			if e := r.Plugin[name]; e != nil && name != grpcsOwn {
-				g.Bars = append(g.Bars, barOf(name, ratios(what.of(e), what.of(by)))...)
-			}
-		}
-		b.Groups = append(b.Groups, g)
-	}
-	return map[string]chart.Bars{"plugin": b}
-}
-
-// clientChart compares clients with round_robin, for each list.
-func (r *report) clientChart() map[string]chart.Bars {
-	b := chart.Bars{Title: "Clients: CPU per call, and memory", Axis: "times " + roundRobin + ", median and quartiles; less is better", Reference: 1}
-	var names []string
-	for _, f := range r.Client {
-		if !slices.Contains(names, f.Client) && f.Client != roundRobin {
-			names = append(names, f.Client)
-		}
-	}
-	names = oursFirst(names, roundRobinAgain)
-	r.eachClient(func(f *clientFigures, n int) {
-		if f.Client != roundRobin {
-			return
-		}
-		g := chart.Group{Name: fmt.Sprintf("%s, concurrency %d, %d instances", unary, n, f.Instances)}
-		for _, name := range names {
-			g.Bars = append(g.Bars, barOf(name, r.against(name, roundRobin, f.Instances, n, cpuOfCalls))...)
-		}
-		b.Groups = append(b.Groups, g)
-	})
-	for _, by := range r.Client {
-		if by.Client != roundRobin {
-			continue
-		}
-		g := chart.Group{Name: fmt.Sprintf("RSS, %d instances", by.Instances)}
-		for _, name := range names {
-			if f := r.clientOf(name, by.Instances); f != nil {
-				g.Bars = append(g.Bars, barOf(name, ratios(f.RSS, by.RSS))...)
-			}
-		}
-		b.Groups = append(b.Groups, g)
-	}
-	return map[string]chart.Bars{"client": b}
 }
