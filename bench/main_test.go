@@ -122,16 +122,16 @@ func checkFigures(t *testing.T, c *cell, names []string, turns int) {
 // nowhere else: both do what their figures are of.
 func TestIdentityIsKnown(t *testing.T) {
 	for _, c := range []struct {
-		groups      func(dir string) ([]group, error)
-		knows, lets string
-	}{{callGroups, ours, bare}, {identityGroups, identity, nobody}} {
+		groups func(dir string) ([]group, error)
+		knows  string
+	}{{callGroups, ours}, {identityGroups, identity}} {
 		s := settings{dir: t.TempDir()}
 		groups, err := c.groups(s.dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, g := range groups {
-			checkIdentity(t, newRig(s, g), c.knows, c.lets)
+			checkIdentity(t, newRig(s, g), c.knows, g.against[0].by)
 		}
 	}
 }
