@@ -188,7 +188,7 @@ func (m *method) begin(c *call) error {
 		return errTooManyCalls
 	}
 	if err := m.server.admit(c); err != nil {
-		return m.server.refusal(err)
+		return c.refused(err)
 	}
 	c.use.By(idsIn(c.caller.Identity))
 	if m.stream {

@@ -83,6 +83,16 @@ func (s *Server) refusal(cause error) error {
 	return &refusal{s.refusedNobody(), cause}
 }
 
+// refused is what a caller learns of an error of admit. A call that has ended while
+// somebody was asked who calls says so, and not that its caller is nobody: that token
+// may be as good as any.
+func (c *call) refused(cause error) error {
+	if ended := c.Context.Err(); ended != nil && errors.Is(cause, ended) {
+		return &refusal{status.FromContextError(ended), cause}
+	}
+	return c.method.server.refusal(cause)
+}
+
 // refusedNobody names what the server takes, whatever was wrong with what the
 // caller presented.
 func (s *Server) refusedNobody() *status.Status {

@@ -2,13 +2,14 @@ package easyops
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
-	"google.golang.org/grpc/status"
 
 	"github.com/go-easyops/easyops/runtime/auth"
 )
@@ -137,9 +138,7 @@ func TestBadAuthenticators(t *testing.T) {
 		go func() {
 			defer close(blocked)
 			_, err := client.UnaryCall(as(ctx, "user.block"), &testpb.SimpleRequest{})
-			if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Unauthenticated { // the client's end or the server's, of the same deadline
-				t.Error(err)
-			}
+			wantCode(t, err, codes.DeadlineExceeded)
 			wantWithin(t, "the call", begun, 20*time.Second, 21*time.Second)
 		}()
 		gone, leave := context.WithTimeout(t.Context(), 10*time.Second)
@@ -156,4 +155,47 @@ func TestBadAuthenticators(t *testing.T) {
 		<-blocked
 		r.await("nothing in flight", func() bool { return r.calls.inFlight() == 0 })
 	})
+}
+
+// A call that ends while it is found out who calls was not refused: whoever called
+// must not take its token for a bad one.
+func TestCallsThatEndBeforeTheirCallerIsKnown(t *testing.T) {
+	slow := errors.New("the provider is slow")
+	asks := auth.AuthenticatorFunc(func(ctx context.Context, c auth.Credential) (auth.Identity, error) {
+		select {
+		case <-ctx.Done():
+			if c.Token == "user.own" {
+				return auth.Identity{}, slow
+			}
+			return auth.Identity{}, ctx.Err()
+		case <-time.After(time.Minute):
+			return byWord(ctx, c)
+		}
+	})
+	for _, test := range []struct {
+		name, token, timeout string
+		leave                time.Duration
+		want                 codes.Code
+	}{
+		{"its deadline passes", "user.alice", "2S", time.Hour, codes.DeadlineExceeded},
+		{"it is cancelled", "user.alice", "", 2 * time.Second, codes.Canceled},
+		{"control: the authenticator has a fault of its own", "user.own", "2S", time.Hour, codes.Unauthenticated},
+		{"control: it is known in time", "user.alice", "2M", time.Hour, codes.OK},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, ways[0], &funcs{}, WithAuthenticator(asks))
+				r.get("/livez") // it serves
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				time.AfterFunc(test.leave, cancel)
+				req := grpcRequest(ctx, "/"+unaryMethod, "application/grpc", test.timeout)
+				req.Header.Set(auth.UserHeader, "Bearer "+test.token)
+				r.http.Handler.ServeHTTP(httptest.NewRecorder(), req)
+				r.await("nothing in flight", func() bool { return r.calls.inFlight() == 0 })
+				by := r.metrics.Method(unaryMethod).Totals().ByCode
+				wantEqual(t, "calls by code", by[test.want], 1)
+			})
+		})
+	}
 }
