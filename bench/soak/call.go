@@ -46,6 +46,7 @@ type client struct {
 func call(args []string) error {
 	dir := flag.String("dir", "", "where the keys are")
 	rate := flag.Int("rate", 500, "calls a second")
+	chat := flag.Duration("chat", longestChat, "how long every other long chat lasts at most")
 	web := flag.String("web", "", "the URL of a page to ask for")
 	if err := flag.CommandLine.Parse(args); err != nil {
 		return err
@@ -56,7 +57,7 @@ func call(args []string) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
-	group.Go(func() { c.run(ctx, *rate) })
+	group.Go(func() { c.run(ctx, *rate, *chat) })
 	err = c.answer(os.Stdin, os.Stdout)
 	cancel()
 	group.Wait()
@@ -125,7 +126,7 @@ func (w *wallet) token(context.Context) (string, error) {
 }
 
 // run calls so many times a second, and chats, until the context ends.
-func (c *client) run(ctx context.Context, rate int) {
+func (c *client) run(ctx context.Context, rate int, shorter time.Duration) {
 	due := make(chan int)
 	var group sync.WaitGroup
 	for range callers {
@@ -136,7 +137,7 @@ func (c *client) run(ctx context.Context, rate int) {
 		})
 	}
 	for range chats {
-		group.Go(func() { c.chats(ctx) })
+		group.Go(func() { c.chats(ctx, shorter) })
 	}
 	c.pace(ctx, rate, due)
 	close(due)

@@ -126,10 +126,15 @@ func (c *client) shortChat(ctx context.Context) error {
 	return hangUp(stream)
 }
 
-// chats until the context ends, each time for long.
-func (c *client) chats(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := c.chat(ctx, time.Duration(1+rand.IntN(30))*time.Second)
+// longestChat is how long a long chat lasts at most.
+const longestChat = 30 * time.Second
+
+// chats until the context ends, every other time for a shorter while: by then no
+// server has ended the chat.
+func (c *client) chats(ctx context.Context, shorter time.Duration) {
+	for n := 0; ctx.Err() == nil; n++ {
+		most := [...]time.Duration{longestChat, shorter}[n%2]
+		err := c.chat(ctx, rand.N(most))
 		kind := longChat
 		if errors.Is(err, errDraining) {
 			kind, err = told, nil

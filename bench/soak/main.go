@@ -50,6 +50,7 @@ type settings struct {
 	time    time.Duration // in all
 	sample  time.Duration // between two looks at the processes
 	restart time.Duration // between two restarts
+	chat    time.Duration // how long every other long chat lasts at most, so that in short runs, too, some end by themselves
 	rate    int           // calls a second
 	out     string        // without .json and .svg
 	leak    bool          // of the server that lives long
@@ -82,6 +83,7 @@ func parseSettings(args []string) (settings, error) {
 	if s.restart == 0 {
 		s.restart = min(20*time.Second, s.time/20)
 	}
+	s.chat = min(longestChat, s.time/10)
 	return s, os.MkdirAll(filepath.Dir(s.out), 0o700)
 }
 

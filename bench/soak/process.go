@@ -205,7 +205,7 @@ func startCaller(s settings, web string) (*caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"call", "-dir=" + s.dir, "-rate=" + strconv.Itoa(s.rate), "-web=" + web}
+	args := []string{"call", "-dir=" + s.dir, "-rate=" + strconv.Itoa(s.rate), "-chat=" + s.chat.String(), "-web=" + web}
 	return callBy(s.dir, exec.Command(self, append(args, registryFlags(s)...)...))
 }
 

@@ -42,8 +42,8 @@ func TestSoakFindsLeak(t *testing.T) {
 		}
 	}
 	for _, wrong := range r.Wrong {
-		// In so short a run memory still fills, a server may end each long chat, and the machine of a test may be slow.
-		if !strings.Contains(wrong, longChat) && !strings.HasPrefix(wrong, "grew: server, ") && !strings.HasPrefix(wrong, "grew: client, RSS") && !strings.HasPrefix(wrong, "there were") {
+		// In so short a run memory still fills, and the machine of a test may be slow.
+		if !strings.HasPrefix(wrong, "grew: server, ") && !strings.HasPrefix(wrong, "grew: client, RSS") && !strings.HasPrefix(wrong, "there were") {
 			t.Error(wrong)
 		}
 	}
